@@ -23,16 +23,26 @@ if TYPE_CHECKING:
     from actors._actor.interfaces import IncarnationInterface
     from actors._messaging.context_propagation import Propagation
     from actors._messaging.message_table import Handler
+    from actors._messaging.ref import Ref
 
 __all__ = ["add_headers", "cell_class"]
 
 
-def add_headers(envelope: Envelope, propagation: Propagation) -> None:
+def add_headers(envelope: Envelope, propagation: Propagation, ref: Ref[Any]) -> None:
     """Add the context variables of the sender, as they are now, unless *envelope* has them already.
+
+    With `tracing=True` the span of an ask begins here.
 
     Raises:
         NotSendable: one of them cannot be sent.
     """
+    if propagation.trace is None:
+        _add_values(envelope, propagation)
+    else:
+        propagation.trace.sending(envelope, ref, partial(_add_values, envelope, propagation))
+
+
+def _add_values(envelope: Envelope, propagation: Propagation) -> None:
     headers = envelope.hooks
     if not isinstance(headers, MessageHeaders):
         envelope.hooks = MessageHeaders(values=propagation.values(), propagation=propagation)
@@ -179,6 +189,7 @@ class InstrumentedCell(Cell):
             envelope.hooks = MessageHeaders(propagation=propagation, inner=headers)
         elif headers.propagation is None:
             headers.propagation = propagation
+        self._have_span(envelope)
         super().deliver(envelope)
 
     def run_ending(self, run: IncarnationInterface) -> None:
@@ -197,8 +208,21 @@ class InstrumentedCell(Cell):
                 envelope.reply = TracedAnswer(self, envelope)
             before = measure(envelope.args, envelope.kwargs)
         if self.host.propagation is not None:
-            add_headers(envelope, self.host.propagation)
+            add_headers(envelope, self.host.propagation, self.ref)
+            self._have_span(envelope)
         return envelope.args, before
+
+    def _have_span(self, envelope: Envelope) -> None:
+        propagation = self.host.propagation
+        if propagation is not None and propagation.trace is not None:
+            propagation.trace.taken(envelope, self.ref)
+
+    def withdraw(self, envelope: Envelope) -> None:
+        """As `Cell.withdraw`; the span of an ask ends with it."""
+        propagation = self.host.propagation
+        if propagation is not None and propagation.trace is not None:
+            propagation.trace.given_up(envelope)
+        super().withdraw(envelope)
 
     def _report(self, envelope: Envelope, args: tuple[Any, ...], before: tuple[Mode, int]) -> None:
         """Report that *envelope* was sent, with the *args* it had before they were copied."""

@@ -10,10 +10,11 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from actors._base.events import TRACE
-from actors._base.log import get_logger, iso_time
+from actors._base.log import get_logger, iso_time, lowest_level
+from actors._base.printed_lines import LEVELS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from actors._base.events import Event
     from actors._base.log import Logger
@@ -149,9 +150,17 @@ def _place(traceback: str) -> str:
 
 
 class LogSubscriber:
-    """Writes one log line per event, at the level that `_LEVELS` has for it, or debug."""
+    """Writes one log line per event, at the level that `_LEVELS` has for it, or debug.
 
-    def __init__(self, clock: Any) -> None:
+    Args:
+        clock: returns seconds.
+        hand_on: is given the facts of every line that is written, with its ``event`` and ``level``.
+    """
+
+    def __init__(
+        self, clock: Any, hand_on: Callable[[dict[str, Any]], None] = lambda _facts: None
+    ) -> None:
+        self._hand_on = hand_on
         self._log: Logger = get_logger()
         self._clock = clock
         self._limited: dict[tuple[str, ...], tuple[float, int]] = {}
@@ -174,7 +183,10 @@ class LogSubscriber:
             facts.pop("traceback", None)
         if at is not None:
             facts["timestamp"] = iso_time(at)
-        getattr(self._log, level)(event.kind.replace("_", " "), **facts)
+        what = event.kind.replace("_", " ")
+        getattr(self._log, level)(what, **facts)
+        if LEVELS[level] >= lowest_level():
+            self._hand_on({**facts, "event": what, "level": level})
 
     def _level(self, kind: str, facts: dict[str, Any]) -> str:
         """Return the log level of an event."""

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["LineWriter", "StandardError"]
+__all__ = ["LineWriter", "StandardError", "write_all"]
 
 _ROOM: Final = 1024 * 1024
 """Characters that may wait for the reader."""
@@ -108,7 +108,7 @@ class LineWriter:
         try:
             if isinstance(stream, StandardError) or type(stream) is io.TextIOWrapper:
                 # Not by its buffer, whose lock a waiting thread would hold when the interpreter ends.
-                _write_all(stream.fileno(), text.encode("utf-8", "backslashreplace"))
+                write_all(stream.fileno(), text.encode("utf-8", "backslashreplace"))
             else:
                 stream.write(text)
                 stream.flush()
@@ -120,21 +120,33 @@ class StandardError(io.TextIOBase):
     """Takes the place of `sys.stderr` in a program of ours: whoever prints there does not wait either.
 
     Args:
-        writer: writes the lines.
+        take: writes lines that are complete.
         fd: where to.
     """
 
-    def __init__(self, writer: LineWriter, fd: int) -> None:
-        self._writer = writer
+    def __init__(self, take: Callable[[list[str]], None], fd: int) -> None:
+        self._take = take
         self._fd = fd
         self._rest = ""
 
     def write(self, text: str) -> int:
         """Write the lines that are complete now."""
-        lines, newline, self._rest = (self._rest + text).rpartition("\n")
+        lines, newline, rest = (self._rest + text).rpartition("\n")
+        self._rest = rest  # first, as what writes a line may print
         if newline:
-            self._writer.write(lines)
+            self._take(lines.split("\n"))
         return len(text)
+
+    def finish(self) -> None:
+        """Write what no newline has ended."""
+        rest, self._rest = self._rest, ""
+        if rest:
+            self._take([rest])
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether there is a text that no newline has ended."""
+        return bool(self._rest)
 
     def fileno(self) -> int:
         """Return the descriptor itself, which may make its users wait."""
@@ -163,7 +175,8 @@ def _has_room(stream: Any, milliseconds: int | None = 0) -> bool:
     return bool(poll.poll(milliseconds))
 
 
-def _write_all(fd: int, data: bytes) -> None:
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of *data*, however long that takes."""
     while data:
         try:
             data = data[os.write(fd, data) :]

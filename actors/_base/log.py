@@ -9,14 +9,15 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import threading
 import time
 from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from actors._base.json_line import json_line
-from actors._base.line_writer import LineWriter, StandardError
+from actors._base.json_line import json_line, json_text_line
+from actors._base.line_writer import LineWriter, write_all
 from actors._base.log_ring import LogRing
 from actors._base.printable import printable
 from actors._base.printed_lines import LEVELS
@@ -26,22 +27,29 @@ if TYPE_CHECKING:
 
 __all__ = [
     "RING",
+    "SYSTEM",
     "Logger",
     "as_terminal",
     "get_logger",
+    "hand_on_to",
     "iso_time",
     "lowest_level",
-    "replace_stderr",
+    "this_process_is",
     "this_thread_is",
+    "use_for_structlog",
     "write_lines",
     "write_lines_to",
     "write_records",
+    "write_text",
 ]
 
 _QUOTED: Final = frozenset(" \t=\r\n\"'")
 """structlog's renderer puts a text in quotes, with escapes, if it has one of these signs."""
 
-_SYSTEM: Final = "system"
+_PLAIN: Final = 2
+"""Facts of a record that has only a level and an event, as most lines that are printed."""
+_STDERR: Final = 2
+SYSTEM: Final = "system"
 """The node of records of the process that has made a system."""
 
 
@@ -66,11 +74,14 @@ class _Lines:
 
     Attributes:
         node: the node of records that do not name one.
+        write: writes lines about a node.
+        hand_on: is given every record of a structlog logger as well.
     """
 
     def __init__(self) -> None:
-        self.node = _SYSTEM
+        self.node = SYSTEM
         self.write: Callable[[str, Sequence[str]], None] = write_lines
+        self.hand_on: Callable[[dict[str, Any]], None] | None = None
 
     def msg(self, node: str, line: str) -> None:
         self.write(node, [line])
@@ -97,8 +108,13 @@ def write_lines_to(fd: int, node: str) -> None:
     """Send the lines of this process, which is *node*, to a non-blocking pipe: a full one drops and counts."""
     rest = b""
     dropped = 0
+    lock = threading.RLock()  # reentrant: a signal handler may log
 
     def write(_node: str, lines: Sequence[str]) -> None:
+        with lock:
+            _write(lines)
+
+    def _write(lines: Sequence[str]) -> None:
         nonlocal rest, dropped
         data = "\n".join(lines).encode("utf-8", "backslashreplace") + b"\n"
         if dropped:
@@ -121,7 +137,13 @@ def write_lines_to(fd: int, node: str) -> None:
 
 
 def _write_as_others() -> None:
-    _LINES.write = lambda _node, lines: _STANDARD_ERROR.write("\n".join(lines), len(lines))
+    """In a fork: print records, which are read as output, before whatever ends it."""
+
+    def write(_node: str, lines: Sequence[str]) -> None:
+        with suppress(OSError):
+            write_all(_STDERR, ("\n".join(lines) + "\n").encode("utf-8", "backslashreplace"))
+
+    _LINES.write = write
 
 
 def this_thread_is(node: str) -> None:
@@ -129,24 +151,30 @@ def this_thread_is(node: str) -> None:
     _NODE.set(node)
 
 
+def this_process_is(node: str) -> None:
+    """Let records that this interpreter makes be of *node*, unless they say another one."""
+    _LINES.node = node
+
+
 def write_records(node: str, records: Iterable[dict[str, Any]]) -> None:
     """Write records, dicts with ``event`` and ``level``, as lines of *node*; "" is the node of this context."""
     node = node or _NODE.get(_LINES.node)
     now = iso_time(time.time())
     terminal = as_terminal()
-    lines = [
-        _line({"timestamp": now, **record, "node": node}, terminal=terminal) for record in records
-    ]
+    lines = [_record_line(now, node, record, terminal=terminal) for record in records]
     if lines:
         _LINES.write(node, lines)
 
 
-def replace_stderr() -> None:
-    """Let everything that prints to `sys.stderr` in this process go the same way as log lines."""
-    with suppress(AttributeError, OSError, ValueError):  # it has no descriptor
-        fd = sys.stderr.fileno()
-        if not isinstance(sys.stderr, StandardError):
-            sys.stderr = StandardError(_STANDARD_ERROR, fd)
+def _record_line(now: str, node: str, record: dict[str, Any], *, terminal: bool) -> str:
+    if len(record) == _PLAIN and not terminal and "event" in record:
+        return json_text_line(now, record["level"], record["event"], node)
+    return _line({"timestamp": now, **record, "node": node}, terminal=terminal)
+
+
+def write_text(text: str) -> None:
+    """Write *text* to standard error as it is, and no record; the caller never waits for the reader."""
+    _STANDARD_ERROR.write(text, text.count("\n") + 1)
 
 
 def iso_time(at: float) -> str:
@@ -178,27 +206,64 @@ def get_logger(**facts: Any) -> Logger:
     """
     import structlog  # noqa: PLC0415 - imported for the first log line, not at import of actors
 
-    if structlog.is_configured():
+    if structlog.is_configured() and structlog.get_config()["logger_factory"] is not _lines:
         return structlog.get_logger("actors", **facts)  # type: ignore[no-any-return] # structlog returns Any
-    terminal = as_terminal()
-    if terminal not in _RENDERED:
-        processors = structlog.processors
-        chain = [processors.add_log_level, processors.MaybeTimeStamper(fmt="iso")]
-        if not terminal:
-            chain.append(processors.format_exc_info)
-        wrapper = structlog.make_filtering_bound_logger(lowest_level())
-        _RENDERED[terminal] = (wrapper, [*chain, functools.partial(_to_lines, terminal)])
-    wrapper, chain = _RENDERED[terminal]
+    wrapper, chain = _rendered(structlog)
     bound = structlog.wrap_logger(
         _LINES, processors=chain, wrapper_class=wrapper, cache_logger_on_first_use=False
     )
     return bound.bind(**facts)  # type: ignore[no-any-return] # structlog returns Any
 
 
+def use_for_structlog() -> None:
+    """Let loggers of structlog write to the log, unless and until the user configures it."""
+    import structlog  # noqa: PLC0415 - imported for the first log line, not at import of actors
+
+    if not structlog.is_configured():
+        wrapper, chain = _rendered(structlog)
+        structlog.configure(
+            processors=[structlog.contextvars.merge_contextvars, *chain],
+            wrapper_class=wrapper,
+            logger_factory=_lines,
+            cache_logger_on_first_use=False,
+        )
+
+
+def hand_on_to(take: Callable[[dict[str, Any]], None]) -> None:
+    """Give *take* the facts of every record that a logger of structlog writes."""
+    _LINES.hand_on = take
+
+
+def _lines(*_args: Any) -> Any:
+    """Return what loggers of structlog write to: the factory that is configured where the user has none."""
+    return _LINES
+
+
+def _rendered(structlog: Any) -> tuple[Any, list[Any]]:
+    """Return the wrapper class and the processors of loggers for the present form of lines."""
+    terminal = as_terminal()
+    if terminal not in _RENDERED:
+        processors = structlog.processors
+        chain = [processors.add_log_level, processors.MaybeTimeStamper(fmt="iso"), _hand_on]
+        if not terminal:
+            chain.append(processors.format_exc_info)
+        wrapper = structlog.make_filtering_bound_logger(lowest_level())
+        _RENDERED[terminal] = (wrapper, [*chain, functools.partial(_to_lines, terminal)])
+    wrapper, chain = _RENDERED[terminal]
+    return wrapper, chain
+
+
+def _hand_on(_logger: Any, _method: str, facts: Any) -> Any:
+    """Give a record its node, and hand it on: a processor."""
+    facts.setdefault("node", _NODE.get(_LINES.node))
+    if _LINES.hand_on is not None:
+        _LINES.hand_on(facts)
+    return facts
+
+
 def _to_lines(terminal: bool, _logger: Any, _method: str, facts: Any) -> Any:  # noqa: FBT001 - a processor
-    """Give a record its node, and make it the line that `_Lines` writes: the last of the processors."""
-    node = facts.setdefault("node", _NODE.get(_LINES.node))
-    return (str(node), _line(facts, terminal=terminal)), {}
+    """Make a record the line that `_Lines` writes: the last of the processors."""
+    return (str(facts["node"]), _line(facts, terminal=terminal)), {}
 
 
 def _line(facts: dict[str, Any], *, terminal: bool) -> str:

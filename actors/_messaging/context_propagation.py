@@ -16,7 +16,11 @@ from actors.transport import Unsendable, snapshot_for_many
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["Propagation", "check_paths"]
+__all__ = ["TRACING", "Propagation", "check_paths"]
+
+TRACING: Final = "actors._messaging.spans:TRACE"
+"""The path that systems with `tracing=True` propagate beside context variables."""
+_CARRIER: Final = "trace"
 
 _UNSET: Final = object()
 
@@ -63,6 +67,20 @@ def _find(path: str) -> ContextVar[Any]:
     return found
 
 
+def _find_trace() -> Any:
+    """Return what makes spans.
+
+    Raises:
+        InvalidSpec: OpenTelemetry is not installed.
+    """
+    module, _, name = TRACING.partition(":")
+    try:
+        return getattr(import_module(module), name)
+    except ImportError as error:
+        why = f"tracing=True needs {error.name}: pip install 'actors-framework[otel]'"
+        raise InvalidSpec(why) from error
+
+
 def _default_of(variable: ContextVar[Any]) -> Any:
     try:
         return Context().run(variable.get)
@@ -79,9 +97,12 @@ class Propagation:
 
     def __init__(self, paths: Sequence[str]) -> None:
         self.paths: tuple[str, ...] = tuple(paths)
-        self._variables = {f"context variable {path}": _find(path) for path in paths}
+        self.trace: Any = _find_trace() if TRACING in self.paths else None
+        """Makes spans, in systems with `tracing=True`."""
+        own = [path for path in paths if path != TRACING]
+        self._variables = {f"context variable {path}": _find(path) for path in own}
         self._defaults = {label: _default_of(var) for label, var in self._variables.items()}
-        self._labels = list(self._variables)
+        self._labels = [*self._variables, _CARRIER]
 
     @classmethod
     def of(cls, paths: Sequence[str]) -> Propagation | None:
@@ -102,11 +123,15 @@ class Propagation:
                     found[label] = snapshot_for_many(value, label)
                 except Unsendable as error:
                     raise not_sendable(error) from error
+        if self.trace is not None and (carried := self.trace.carried()):
+            found[_CARRIER] = carried
         return found
 
     def current(self) -> dict[str, Any]:
         """Return the values in the caller's context themselves, for another context of this process."""
         found = {label: variable.get(_UNSET) for label, variable in self._variables.items()}
+        if self.trace is not None:
+            found[_CARRIER] = self.trace.current()
         return {label: value for label, value in found.items() if value is not _UNSET}
 
     def apply(self, values: Mapping[str, Any]) -> None:
@@ -117,6 +142,8 @@ class Propagation:
                 _set_without_default(variable, value)
             elif variable.get() is not value:
                 variable.set(value)
+        if self.trace is not None:
+            self.trace.continued(values.get(_CARRIER))
 
     def packed(self, values: Mapping[str, Any]) -> list[Any]:
         """Return encoded values as a link sends them: each behind the number of its variable."""

@@ -70,7 +70,14 @@ class InstrumentedRemoteActor(RemoteActor):
     def _prepare(self, envelope: Envelope) -> None:
         propagation = self.peer.host.propagation
         if propagation is not None:
-            add_headers(envelope, propagation)
+            add_headers(envelope, propagation, self.ref)
+
+    def withdraw(self, envelope: Envelope) -> None:
+        """As `RemoteActor.withdraw`; the span of an ask ends with it."""
+        propagation = self.peer.host.propagation
+        if propagation is not None and propagation.trace is not None:
+            propagation.trace.given_up(envelope)
+        super().withdraw(envelope)
 
     def _ask(self, link: Link, envelope: Envelope) -> None:
         self._send(link, envelope)

@@ -326,6 +326,11 @@ def expect_actor(uid: int, name: str, path: str, mailbox: int | list[Any], /) ->
     """Queue messages for an actor that will be started again."""
 
 
+@_note(_NODE)
+def log_record(facts: dict[str, Any], /) -> None:
+    """Hand a record of the parent's, which the log has, to the handlers of `logging`."""
+
+
 @_call(_NODE)
 async def answer() -> None:
     """Answer: what the parent had sent before has been read."""

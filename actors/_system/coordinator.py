@@ -282,6 +282,7 @@ class Coordinator(SystemState):
             "largest": self.topology.largest,
             "lend_per_node": self.topology.lend_per_node,
             "ask_timeout": self.topology.ask_timeout,
+            "logging": self.topology.nodes_logging,
             "down": [
                 (peer.name, peer.why, peer.restarting, peer.patience)
                 for peer in (self.host.peer(node.address) for node in self.nodes.values())

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 from anyio import create_task_group, current_time, move_on_after
 
 from actors._base.collector import collect_less_often
+from actors._base.log import this_process_is, this_thread_is
 from actors._base.run_loop import open_loop, run_on
+from actors._base.std_logging import join_logging
 from actors._remoting import operations as ops
 from actors._system.extras import EXTRAS
 from actors._system.node_hooks import NodeHooks
@@ -43,6 +45,7 @@ def main(lifeline: int) -> None:
 
 def run_thread(config: dict[str, Any]) -> None:
     """Run a thread node until the parent ends it."""
+    this_thread_is(config["name"])
     run_on(_serve, config, False, backend=config["backend"], uvloop=config["uvloop"])
 
 
@@ -50,6 +53,8 @@ def run_interpreter(text: str) -> None:
     """Run an interpreter node until the parent ends it."""
     config = json.loads(text)
     sys.argv[:] = config["argv"]
+    this_process_is(config["name"])
+    join_logging(both_ways=True)
     install_main(config["main"])
     # No uvloop: it refuses to be imported in a sub-interpreter.
     run_on(_serve, config, False, backend=config["backend"], uvloop=False)

@@ -23,9 +23,10 @@ from actors.routing import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from actors._base.loop import Timer
+    from actors._messaging.context_propagation import Propagation
     from actors.nodes import Link, NodeProcess
     from actors.routing import Listener, Server
 
@@ -82,6 +83,7 @@ class NodeServers:
             system=host.system,
             resolve=import_handler,
             binder=binder,
+            middleware=_middleware(host.propagation),
         )
         with self._node.heartbeat.paused():
             await server.start()
@@ -229,3 +231,12 @@ def _close_all(fds: list[int]) -> None:
 def _socket_lost(link: Link, listener: str, _limit: int | None, _seat: int | None) -> None:
     """Have the router send the socket again: this process had no descriptor free for it."""
     link.note(ops.socket_lost, listener)
+
+
+def _middleware(propagation: Propagation | None) -> Callable[[Any], Any] | None:
+    """Return what wraps ASGI applications: in a system with `tracing=True` each request has a span."""
+    if propagation is None or propagation.trace is None:
+        return None
+    from actors._system.traced_app import TracedApp  # noqa: PLC0415 - OpenTelemetry is optional
+
+    return TracedApp

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from actors._base.errors import InvalidSpec
+from actors._base.log_config import LogConfig, checked_log_config
 from actors._base.options import check_ask_timeout, check_patience, check_sizes
 from actors._known_options import known_options
-from actors._messaging.context_propagation import check_paths
+from actors._messaging.context_propagation import TRACING, check_paths
 from actors._system.admin_spec import ADMIN_GROUP, Admin
 from actors._system.alerts_spec import Alerts
 from actors._system.keyed_spec import KeyedSpec
@@ -103,6 +105,11 @@ class Topology:
         admin: where health, metrics and the dashboard are served, on a node of their own: an address such as
             ``127.0.0.1:9000``, or an `Admin`. None is nowhere.
         alerts: thresholds, and who is told when one is crossed.
+        tracing: whether asks and handlers have spans of OpenTelemetry, and messages carry the trace; needs the
+            extra ``otel``.
+        log_config: how every process node configures `logging`, before it imports anything of yours: a dict
+            for `logging.config.dictConfig`, or the path of a file: .json, .toml, or what
+            `logging.config.fileConfig` reads.
     """
 
     nodes: Sequence[NodesSpec] = ()
@@ -117,6 +124,14 @@ class Topology:
     ask_timeout: float | None = None
     admin: Admin | str | None = None
     alerts: Alerts | None = None
+    tracing: bool = False
+    log_config: LogConfig | Mapping[str, Any] | str | PathLike[str] | None = None
+
+    @property
+    def nodes_logging(self) -> dict[str, Any] | None:
+        """The `log_config` as plain data."""
+        config = self.log_config
+        return asdict(config) if isinstance(config, LogConfig) else None
 
     @property
     def dashboard(self) -> Admin | None:
@@ -144,6 +159,7 @@ class Topology:
         check_patience("Topology", self.patience)
         check_ask_timeout("Topology", self.ask_timeout)
         check_paths("Topology", self.propagate)
+        self._take_log_options()
         if self.admin is not None and not isinstance(self.admin, Admin):
             object.__setattr__(self, "admin", _admin(self.admin))
         if self.alerts is not None and not isinstance(self.alerts, Alerts):
@@ -168,6 +184,12 @@ class Topology:
         self._check_listeners(names)
         self._check_programs(names)
         self._check_placements(names)
+
+    def _take_log_options(self) -> None:
+        if self.tracing and TRACING not in self.propagate:
+            object.__setattr__(self, "propagate", (*self.propagate, TRACING))
+        config = checked_log_config("Topology: log_config", self.log_config)
+        object.__setattr__(self, "log_config", config)
 
     def _check_listeners(self, names: list[str]) -> None:
         for listener in self.listeners:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
 from typing import Final
 
@@ -25,6 +26,8 @@ __all__ = ["main"]
 
 _INTERRUPTED: Final = 130
 _NEWLINE: Final = "\n"
+_LOGGING: Final = ("run", "serve")
+"""The commands whose output is the log of a system."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,13 +36,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     open_standard_descriptors()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name may have letters that it has not
-    stderr = sys.stderr
     try:
         _run_command(arguments)
         sys.stdout.flush()
     except CommandFailed as error:
-        name = f"actors {arguments[0]}" if arguments and arguments[0] in COMMANDS else "actors"
-        print(f"{name}: error: {printable(str(error), keep=_NEWLINE)}", file=sys.stderr)
+        print(_message(arguments, error), file=sys.stderr)
         return error.code
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
@@ -50,8 +51,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         # at exit does not fail as well.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
-    finally:
-        sys.stderr = stderr
     return 0
 
 
@@ -63,9 +62,27 @@ def _run_command(arguments: Sequence[str]) -> None:
     elif options.command == "bench":
         from actors.cli.bench import bench as command  # noqa: PLC0415 - rule 3
     if command is None:
-        from actors._base.log import replace_stderr  # noqa: PLC0415 - rule 3
-        from actors.cli.server import COMMANDS as ENGINE_COMMANDS  # noqa: PLC0415 - rule 3
+        _run_engine(arguments, options)
+    else:
+        command(options)
 
-        replace_stderr()  # before the user's modules are imported, which may keep it
-        command = ENGINE_COMMANDS[options.command]
-    command(options)
+
+def _run_engine(arguments: Sequence[str], options: Namespace) -> None:
+    from actors._base.own_output import output_to_log, say  # noqa: PLC0415 - rule 3
+    from actors.cli.server import COMMANDS as ENGINE_COMMANDS  # noqa: PLC0415 - rule 3
+
+    command = ENGINE_COMMANDS[options.command]
+    if options.command not in _LOGGING:
+        command(options)
+        return
+    try:
+        with output_to_log():  # before the user's modules are imported, which may keep it
+            command(options)
+    except CommandFailed as error:
+        say(_message(arguments, error))
+        raise SystemExit(error.code) from error
+
+
+def _message(arguments: Sequence[str], error: CommandFailed) -> str:
+    name = f"actors {arguments[0]}" if arguments and arguments[0] in COMMANDS else "actors"
+    return f"{name}: error: {printable(str(error), keep=_NEWLINE)}"

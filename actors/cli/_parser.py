@@ -19,7 +19,7 @@ from actors.cli._application_parser import (
 )
 from actors.cli._failure import WRONG, CommandFailed
 from actors.cli._serve_answers import answer_to_option
-from actors.cli._serve_parser import add_options, from_environment
+from actors.cli._serve_parser import add_log, add_options, from_environment
 
 __all__ = ["COMMANDS", "TOP_ORDERS", "parse", "parser"]
 
@@ -98,6 +98,7 @@ def _run(parser: argparse.ArgumentParser) -> None:
         "are started again, and changes of the topology itself are ignored",
     )
     _add_reload_files(parser)
+    add_log(parser)
     _add_admin(parser)
     parser.epilog = _HANGUP
 
@@ -383,6 +384,30 @@ def _start(parser: argparse.ArgumentParser) -> None:
     _add_common(parser)
 
 
+def _logs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "node",
+        metavar="NODE",
+        nargs="?",
+        help="only lines of this node, such as web/1, of a group, or of `system` itself",
+    )
+    parser.add_argument(
+        "--follow",
+        "-f",
+        action="store_true",
+        help="print new lines as they come, until the system has ended",
+    )
+    parser.add_argument(
+        "--lines",
+        "-n",
+        metavar="N",
+        type=int,
+        default=100,
+        help="of those that the system keeps, the last N; default: %(default)d",
+    )
+    _add_common(parser)
+
+
 def _node(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("node", metavar="NODE", help="such as web/1")
     _add_common(parser)
@@ -500,6 +525,7 @@ COMMANDS: Final[dict[str, tuple[str, Any]]] = {
     "kill": ("kill a node, which is then restarted, or actors, as their supervisors decide", _some),
     "ask": ("send a message to an actor or a pool, and print the reply", _ask),
     "state": ("show what an actor says of itself, or what it is busy with", _state),
+    "logs": ("print the last lines of the log, and with -f those that follow", _logs),
     "trace": ("print the messages of an actor as it handles them, one line each", _trace),
     "admin": ("show the address of the dashboard, with the token that it asks for", _add_common),
     "start": ("add a child to a supervisor of the running system", _start),

@@ -67,8 +67,6 @@ _OTHERS: Final = {
     "--limit-request-field": "--max-head BYTES, for all of a head",
     "--limit-request-fields": "--max-head BYTES, for all of a head",
     "--log": _LOGS,
-    "--log-config": _LOGS,
-    "--log-config-json": _LOGS,
     "--logger-class": _LOGS,
     "--log-syslog": _REDIRECT,
     "--log-syslog-facility": _REDIRECT,

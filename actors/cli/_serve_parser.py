@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, Final
 
-__all__ = ["CERT_REQS", "add_options", "from_environment"]
+__all__ = ["CERT_REQS", "add_log", "add_options", "from_environment"]
 
 CERT_REQS: Final = {
     "none": "none",
@@ -34,7 +34,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     _add_app(parser)
     _add_http2(parser)
     _add_environment(parser)
-    _add_log(parser)
+    add_log(parser)
+    _add_access_log(parser)
     _add_headers(parser)
     _add_address(parser)
     _add_processes(parser)
@@ -153,17 +154,33 @@ def _add_environment(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_log(parser: argparse.ArgumentParser) -> None:
+def add_log(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the log that `actors run` has as well."""
     parser.add_argument(
         "--log-level",
         choices=("debug", "info", "warning", "error", "critical"),
         help="the lowest level of the log; default: ACTORS_LOG, or info",
     )
     parser.add_argument(
+        "--log-config",
+        "--log-config-json",
+        metavar="FILE",
+        help="configure `logging` in every node by this file: a dict for logging.config in .json or .toml, "
+        "or the format of logging.config.fileConfig",
+    )
+    parser.add_argument(
+        "--tracing",
+        action="store_true",
+        help="spans of OpenTelemetry for requests, asks and handlers; needs the extra otel",
+    )
+
+
+def _add_access_log(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "--access-log",
         action=argparse.BooleanOptionalAction,
         default=False,
-        help="log every request, as `request` with client, method, path and status; default: no",
+        help="log every request, as `request` with client, method, path, status and seconds; default: no",
     )
 
 

@@ -8,6 +8,7 @@ reported with its traceback.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import select
@@ -18,8 +19,11 @@ import threading
 from importlib import invalidate_caches
 from typing import TYPE_CHECKING, Any, Final
 
+from actors._base.errors import InvalidSpec
 from actors._base.fault_handler import faulthandler
 from actors._base.log import write_lines_to
+from actors._base.log_config import LogConfig, apply_log_config
+from actors._base.std_logging import hand_to_handlers, join_logging
 from actors._messaging.context_propagation import Propagation
 from actors._remoting import admin_operations as admin_ops, operations as ops
 from actors._remoting.actor_host import ActorHost
@@ -107,6 +111,11 @@ def _inherit(config: dict[str, Any]) -> None:
     else:
         os.environ.pop("PYTHONPATH", None)
     write_lines_to(config["log"], config["name"])
+    join_logging(both_ways=True)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # whoever reads the log wants to see it now
+    if config["logging"] is not None:
+        _configure_logging(LogConfig(**config["logging"]))
     take_settings(config["process"])
     install_main(config["main"])
     if "PYTHONBREAKPOINT" not in os.environ:
@@ -116,6 +125,13 @@ def _inherit(config: dict[str, Any]) -> None:
     signal.signal(signal.SIGINT, lambda _number, _frame: None)
     # A crash in C leaves its stack in the output, and so in the report of the end.
     faulthandler.enable(_STDERR)
+
+
+def _configure_logging(config: LogConfig) -> None:
+    try:
+        apply_log_config(config)
+    except InvalidSpec as error:
+        raise SystemExit(str(error)) from error
 
 
 class NodeProcess(LinkedProcess):
@@ -194,6 +210,7 @@ class NodeProcess(LinkedProcess):
     def _serve_parent(self) -> None:
         host, handlers = self.host, self.host.handlers
         handlers.on_call(ops.answer, _answer)
+        handlers.on_note(ops.log_record, self._hand_on)
         handlers.on_note(ops.probe_starting, lambda _, *probe: host.take_probe(*probe))
         handlers.on_note(ops.stop_actor, self._stop_actor)
         handlers.on_note(ops.kill_actor, lambda _, uid: self.local.kill_actor(uid))
@@ -210,6 +227,11 @@ class NodeProcess(LinkedProcess):
 
     def _stop_actor(self, _link: Link, uid: int, renew: bool) -> None:  # noqa: FBT001 - a wire field
         self.local.stop_actor(uid, renew=renew)
+
+    def _hand_on(self, link: Link, facts: dict[str, Any]) -> None:
+        """Hand a record of the parent's to the handlers of `logging`."""
+        if link is self.parent:
+            hand_to_handlers(facts)
 
     def _take_definition(self, link: Link, data: bytes) -> None:
         """Make what was typed in the parent; siblings may not send any."""

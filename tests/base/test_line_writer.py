@@ -13,7 +13,8 @@ import pytest
 
 from actors import System
 from actors._base.line_writer import LineWriter, StandardError
-from actors._base.log import as_terminal, get_logger, replace_stderr, write_lines
+from actors._base.log import as_terminal, get_logger, write_lines
+from actors._base.own_output import output_to_log
 
 
 @contextmanager
@@ -149,8 +150,8 @@ async def test_a_system_runs_with_any_standard_error(
     stream = make()
     monkeypatch.setattr(sys, "stderr", stream)
     assert not as_terminal()
-    replace_stderr()  # leaves it as it is: there is no descriptor
-    assert sys.stderr is stream
+    with output_to_log():
+        assert sys.stderr is stream  # it has no descriptor
     async with System():
         get_logger().warning("hello", name="\ud800")
         write_lines("web/0", ["from a node"])
@@ -177,7 +178,12 @@ def test_what_a_program_of_ours_prints_goes_the_same_way(
 ) -> None:
     fd = pipe()
     printed = sys.stderr.fileno()
-    monkeypatch.setattr(sys, "stderr", StandardError(LineWriter(dropped), printed))
+    writer = LineWriter(dropped)
+
+    def take(lines: list[str]) -> None:
+        writer.write("\n".join(lines))
+
+    monkeypatch.setattr(sys, "stderr", StandardError(take, printed))
     print("one", "two", file=sys.stderr)  # noqa: T201 - as a program does
     print("three\nfo", end="", file=sys.stderr)  # noqa: T201 - as a program does
     print("ur", file=sys.stderr)  # noqa: T201 - as a program does

@@ -1,5 +1,6 @@
 """How a response is written: in one piece, with a length where one is known, and whole or not at all."""
 
+import json
 import logging
 import os
 import socket
@@ -241,6 +242,7 @@ def test_an_access_log_has_an_event_for_each_response(
     run(kind, test)
     (line,) = [line for line in capfd.readouterr().err.splitlines() if '"request"' in line]
     assert '"method": "GET", "path": "/whole?a=b", "status": 200' in line
+    assert 0 < json.loads(line)["seconds"] < 60
 
 
 def test_headers_of_the_listener_are_in_every_response_and_the_date_can_be_left_out() -> None:

@@ -289,7 +289,7 @@ def single_tables() -> Mapping[str, Record]:
     """Return the tables that there is one of."""
     return {
         "system": Record(
-            derived_keys(Topology, without=_OF_TOPOLOGY, own=_SIZES),
+            derived_keys(Topology, without=_OF_TOPOLOGY, own={**_SIZES, "log_config": Text()}),
             docs=partial(_docs, Topology),
         ),
         "admin": Record(derived_keys(Admin), Admin, needs=("address",), docs=partial(_docs, Admin)),

@@ -14,6 +14,7 @@ from actors._base.errors import ActorsError, InvalidSpec
 from actors._system.control.actors import ask, end_actors, matching_actors, start, state, trace
 from actors._system.control.apply import apply
 from actors._system.control.debug import debug
+from actors._system.control.logs import logs
 from actors._system.control.profile import profile
 from actors._system.control.ps import node_identity, node_named, ps
 from actors._system.control.report import report
@@ -209,6 +210,7 @@ OPERATIONS: Final[dict[str, ControlOperation]] = {
         arguments=frozenset({"tables", "order", "expected", "stop_serving"}),
     ),
     "trace": ControlOperation(_pid, lines=trace, arguments=frozenset({"name", "rate"})),
+    "logs": ControlOperation(_pid, lines=logs, arguments=frozenset({"node", "lines", "follow"})),
     "state": ControlOperation(state, arguments=frozenset({"name"})),
     "start": ControlOperation(
         start, arguments=frozenset({"supervisor", "target", "args", "kwargs", "name", "on"})

@@ -24,9 +24,11 @@ from actors.cli.client.text import (
     as_event,
     as_groups,
     as_json,
+    as_log_line,
     as_message,
     as_nodes,
     as_profile,
+    as_raw_line,
     as_stacks,
     as_started,
     as_state,
@@ -303,6 +305,21 @@ def _trace(options: Namespace) -> None:
             print(text, flush=True)
 
 
+def _logs(options: Namespace) -> None:
+    """Print lines of the log: as text, or with --json as they are."""
+    with closing(connect(options.pid)) as system:
+        found = system.lines(
+            "logs", wait=None, node=options.node, lines=options.lines, follow=options.follow
+        )
+        next(found)
+        for batch in found:
+            if batch["lost"]:
+                _print_note(f"... {batch['lost']} lines were lost: this is too slow")
+            for line in batch["lines"]:
+                print(as_raw_line(line) if options.json else as_log_line(line))
+            sys.stdout.flush()
+
+
 def _debug(options: Namespace) -> None:
     """Give the terminal to the debugger of a node, until one of them leaves."""
     with closing(connect(options.pid)) as system:
@@ -398,6 +415,7 @@ COMMANDS: Final[dict[str, Callable[[Namespace], None]]] = {
     "state": _state,
     "debug": _debug,
     "trace": _trace,
+    "logs": _logs,
     "start": _start,
     "admin": _admin,
 }

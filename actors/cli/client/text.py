@@ -22,9 +22,11 @@ __all__ = [
     "as_event",
     "as_groups",
     "as_json",
+    "as_log_line",
     "as_message",
     "as_nodes",
     "as_profile",
+    "as_raw_line",
     "as_stacks",
     "as_started",
     "as_state",
@@ -67,6 +69,8 @@ _WITH_LINES: Final = frozenset({"last_exit", "stack"})
 """Facts whose newlines are ours."""
 _MOST_FUNCTIONS: Final = 10
 """Functions of a profile that are listed."""
+_BELOW: Final = frozenset({"traceback", "exception", "stack"})
+"""Facts of a record that stand below its line."""
 _MINUTE: Final = 60.0
 _MIB: Final = 1024 * 1024
 
@@ -323,6 +327,33 @@ def as_message(message: dict[str, Any]) -> str:
         return f"{message['method']}  begins  from {message['from']}"
     took = f"{message['seconds'] * 1000:.3f} ms"
     return f"{message['method']}  {message['outcome']}  {took}  from {message['from']}"
+
+
+def as_log_line(line: str) -> str:
+    """Return a line of the log for people: what is JSON as time, level, node, event and the other facts."""
+    record = _record(line)
+    if record is None:
+        return line  # it was made for a terminal
+    record = printable_facts(record, _BELOW)
+    below = [record.pop(key) for key in _BELOW if isinstance(record.get(key), str)]
+    first = [record.pop(key, "") for key in ("timestamp", "level", "node", "event")]
+    facts = [f"{key}={_fact(value)}" for key, value in record.items()]
+    at, level, node, event = map(str, first)
+    head = "  ".join(filter(None, (at, f"{level:<8}", node, event, *facts)))
+    return "\n    ".join([head, *(text for part in below for text in part.splitlines())])
+
+
+def as_raw_line(line: str) -> str:
+    """Return a line of the log as JSON, which it is unless it was made for a terminal."""
+    return line if _record(line) is not None else as_json({"line": line}, indent=None)
+
+
+def _record(line: str) -> dict[str, Any] | None:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def as_state(found: dict[str, Any]) -> str:

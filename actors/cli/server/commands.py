@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from actors._base.std_logging import join_logging
 from actors._system.application import on_inherited_sockets
 from actors._system.topology import Topology
 from actors.cli._failure import WRONG, CommandFailed
@@ -25,6 +26,7 @@ from actors.cli.server.run import (
     override_admin,
     override_alerts,
     override_counts,
+    override_log,
     override_preload,
     run_topology,
 )
@@ -45,15 +47,18 @@ def _run(options: Namespace) -> None:
     target: str = options.target
     if target.endswith(_FILE):
         topology = _of_file(target, options.profile)
+        _begin_log(options)  # behind what the file says of the log, which options override
         target = ""
     elif options.profile is not None:
         raise CommandFailed(f"--profile goes with an application file, not with {target!r}", WRONG)
     else:
+        _begin_log(options)
         import_from_here()
         topology = load_topology(target)
     topology = override_counts(topology, options.nodes)
     topology = override_admin(override_preload(topology, options.preload), options)
     topology = override_alerts(topology, options)
+    topology = override_log(topology, options)
     watched = watched_sources(target, options)
     run_topology(topology, ReloadTriggers(on_hangup=True, watched=watched))
 
@@ -76,12 +81,18 @@ def _of_file(name: str, profile: str | None) -> Topology:
 def _serve(options: Namespace) -> None:
     for file in options.env_file:
         load_variables(file)
-    if options.log_level is not None:
-        os.environ["ACTORS_LOG"] = options.log_level
+    _begin_log(options)
     import_from_here(options.app_dir)
     topology = override_alerts(override_admin(serve_topology(options), options), options)
+    topology = override_log(topology, options)
     watched = watched_sources(options.app, options)
     run_topology(topology, ReloadTriggers(on_hangup=True, watched=watched))
+
+
+def _begin_log(options: Namespace) -> None:
+    if options.log_level is not None:
+        os.environ["ACTORS_LOG"] = options.log_level
+    join_logging(both_ways=False)
 
 
 COMMANDS: Final[dict[str, Callable[[Namespace], None]]] = {

@@ -19,6 +19,7 @@ import anyio
 from actors._base.collector import collect_less_often
 from actors._base.control_folder import NoFolder, control_folder, make_folder
 from actors._base.errors import ActorsError, InvalidSpec
+from actors._base.log_config import checked_log_config
 from actors._base.run_loop import run_on
 from actors._base.suggestions import did_you_mean
 from actors._base.user_traceback import is_ours
@@ -40,6 +41,7 @@ __all__ = [
     "override_admin",
     "override_alerts",
     "override_counts",
+    "override_log",
     "override_preload",
     "run_topology",
 ]
@@ -161,6 +163,23 @@ def _limit(text: str) -> tuple[str, Any]:
     except ValueError:
         raise InvalidSpec(f"{text!r}: the limit must be a number") from None
     return name, int(number * _MIB) if name == "memory" else number
+
+
+def override_log(topology: Topology, options: Namespace) -> Topology:
+    """Return *topology* with the spans, and the configuration of `logging`, that the options ask for.
+
+    Raises:
+        CommandFailed: the configuration cannot be read, or is none.
+    """
+    if options.tracing:
+        topology = replace(topology, tracing=True)
+    if options.log_config is None:
+        return topology
+    try:
+        config = checked_log_config("--log-config", options.log_config)
+    except InvalidSpec as error:
+        raise CommandFailed(str(error), WRONG) from error
+    return replace(topology, log_config=config)
 
 
 def run_topology(topology: Topology, triggers: ReloadTriggers) -> None:

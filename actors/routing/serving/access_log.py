@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from time import perf_counter
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -15,6 +16,8 @@ from actors._base.log import get_logger
 
 __all__ = ["AccessLog", "request_texts"]
 
+_BEGAN: Final = "actors.began"
+"""The key of a scope under which is when its application was called."""
 _LOGGER: Final = logging.getLogger("uvicorn.access")
 
 
@@ -42,7 +45,21 @@ class AccessLog:
             text = '%s - "%s %s HTTP/%s" %d'
             _LOGGER.info(text, where, method, path, version, status)
         if self._log is not None:
-            self._log.info("request", client=where, method=method, path=path, status=status)
+            facts = {"client": where, "method": method, "path": path, "status": status}
+            if _BEGAN in scope:
+                facts["seconds"] = round(perf_counter() - scope[_BEGAN], 6)
+            self._log.info("request", **facts)
+
+    def timed(self, app: Any) -> Any:
+        """Return *app*, which notes when it is called if the event ``request`` is wanted."""
+        if self._log is None:
+            return app
+
+        def call(scope: dict[str, Any], receive: Any, send: Any) -> Any:
+            scope[_BEGAN] = perf_counter()
+            return app(scope, receive, send)
+
+        return call
 
 
 def request_texts(scope: Mapping[str, Any]) -> tuple[str, str]:

@@ -76,6 +76,7 @@ class AsgiServer:
         system: object,
         resolve: Callable[[str], Any],
         binder: KeyBinder | None = None,
+        middleware: Callable[[Any], Any] | None = None,
     ) -> None:
         self.spec = spec
         self.listener: str = listener.name
@@ -88,7 +89,7 @@ class AsgiServer:
         self._proxy = ProxyHeaderReader(listener, report) if listener.proxy_protocol else None
         self._acks = acks
         self._system = system
-        self._resolve = resolve
+        self._resolve, self._middleware = resolve, middleware
         self.app: Any = None
         """The application, once `start` has imported it."""
         self.secure: bool = listener.tls is not None
@@ -160,7 +161,10 @@ class AsgiServer:
         _log.addFilter(_CLIENT_WARNINGS)
         self._context = contextvars.copy_context()
         self._watch.start(loop)
-        self.app = with_middleware(app, self.affinity, self._binder)
+        wrapped = self._access_log.timed(app)
+        if self._middleware is not None:
+            wrapped = self._middleware(wrapped)
+        self.app = with_middleware(wrapped, self.affinity, self._binder)
 
     def slots_changed(self, slot: int, live: Sequence[int], every: Sequence[int]) -> None:
         """Set the slots that share the listener: they decide which requests belong to this node."""

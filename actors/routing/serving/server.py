@@ -72,6 +72,7 @@ def serve(
     system: object = None,
     resolve: Callable[[str], Any] = import_handler,
     binder: KeyBinder | None = None,
+    middleware: Callable[[Any], Any] | None = None,
 ) -> Server:
     """Make the server of *spec* for this node; nothing starts before its `start`.
 
@@ -86,6 +87,7 @@ def serve(
         system: what ASGI applications find as ``request.state.actors``.
         resolve: imports a path; nodes know `__main__` under another name.
         binder: binds the sticky keys that an application makes; None to bind none.
+        middleware: wraps an ASGI application; None leaves it as it is.
 
     Raises:
         HandlerUnfit: it is an ASGI application and the extra ``web`` is not installed.
@@ -100,6 +102,7 @@ def serve(
         system=system,
         resolve=resolve,
         binder=binder,
+        middleware=middleware,
     )
     if isinstance(spec.policy, ReusePort) or accepts_in_nodes(spec.policy):
         return SelfAcceptingServer(make, spec, loop, counted=counted, report=report)
@@ -115,6 +118,7 @@ def _connection_server(
     system: object,
     resolve: Callable[[str], Any],
     binder: KeyBinder | None,
+    middleware: Callable[[Any], Any] | None,
 ) -> Server:
     """Make the server of connections, whether the parent or this node accepts them."""
     if not isinstance(spec.handler, Asgi):
@@ -126,5 +130,12 @@ def _connection_server(
             spec.path, f"asgi() needs {error.name}: pip install 'actors-framework[web]'"
         ) from error
     return AsgiServer(
-        spec, spec.handler, acks, report=report, system=system, resolve=resolve, binder=binder
+        spec,
+        spec.handler,
+        acks,
+        report=report,
+        system=system,
+        resolve=resolve,
+        binder=binder,
+        middleware=middleware,
     )
