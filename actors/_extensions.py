@@ -33,6 +33,7 @@ SOURCES: Final[dict[str, tuple[str, ...]]] = {
         "actors/transport/_unpack.c",
     ),
     "actors._actor._speedups": ("actors/_actor/_speedups.c",),
+    "actors.transport._ring": ("actors/transport/_ring.c",),
 }
 """By module of an extension: its C files, relative to the checkout."""
 

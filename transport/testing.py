@@ -4,9 +4,23 @@ import random
 import select
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 __all__ = ["ManualLoop", "mutations"]
+
+
+class LaterCall(NamedTuple):
+    """A call that is to be made in some seconds."""
+
+    seconds: float
+    fn: Callable[..., object]
+    args: tuple[Any, ...]
+    calls: "deque[LaterCall]"
+
+    def cancel(self) -> None:
+        """Do not make it."""
+        if self in self.calls:
+            self.calls.remove(self)
 
 
 class ManualLoop:
@@ -17,7 +31,7 @@ class ManualLoop:
     """
 
     def __init__(self) -> None:
-        self.later: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
+        self.later: deque[LaterCall] = deque()
         self._ready: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._readers: dict[int, Callable[[], object]] = {}
         self._writers: dict[int, Callable[[], object]] = {}
@@ -26,13 +40,15 @@ class ManualLoop:
         """Run `fn` in the next turn."""
         self._ready.append((fn, args))
 
-    def call_later(self, _seconds: float, fn: Callable[..., object], *args: Any) -> None:
+    def call_later(self, seconds: float, fn: Callable[..., object], *args: Any) -> "LaterCall":
         """Run `fn` when the test lets time pass."""
-        self.later.append((fn, args))
+        call = LaterCall(seconds, fn, args, self.later)
+        self.later.append(call)
+        return call
 
     def let_time_pass(self) -> None:
         """Run in the next turn what was to run later."""
-        self._ready.extend(self.later)
+        self._ready.extend((call.fn, call.args) for call in self.later)
         self.later.clear()
 
     def watch_readable(self, fd: int, fn: Callable[[], object]) -> None:

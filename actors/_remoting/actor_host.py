@@ -112,6 +112,8 @@ class ActorHost:
 
     told_of_room: Callable[[str], None] | None = None
     """Called with the peer when a link that was full has room."""
+    has_rings: bool = False
+    """Whether links to other processes may have rings: this loop is the main one of its process."""
 
     new_remote_actor: Callable[[PeerInterface, Ref[Any]], RemoteActor]
 

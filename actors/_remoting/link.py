@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, TypeVar
 from weakref import ref as ref_to
 
+from actors._base.cpus import has_second_cpu
 from actors._base.errors import ActorsError
 from actors._base.loop import to_monotonic
 from actors._remoting import protocol as wire
@@ -74,6 +75,7 @@ class LinkHost(Protocol):
     """The actor host, as its links see it."""
 
     loop: Loop
+    has_rings: bool
     largest: int
     memory: SharedMemory
     handlers: Handlers[Link]
@@ -154,6 +156,7 @@ class Link:
             peer, _number_sender(ref_to(self))
         )
         self.attachments.copy_only = not lends
+        self._lends = lends
         self._packing = host.new_encoder(self.attachments)
         self.encoder: Encoder | InProcessEncoder = self._packing
         self._decoder = host.new_decoder(self.attachments)
@@ -178,6 +181,8 @@ class Link:
             on_room=self._room,
             limits=Limits(message=self.host.largest, envelope=ENVELOPE),
         )
+        if isinstance(self._channel, Channel) and self._lends and self.host.has_rings:
+            self._channel.rings.allow(has_second_cpu)
         self.encoder = self._channel.encoder
         self.write = self._channel.send
         self.attachments.open = True

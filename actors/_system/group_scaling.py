@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Final
 
 from anyio import fail_after, sleep
 
+from actors._base.cpus import usable_cpus
 from actors._base.errors import ActorsError
 from actors._remoting import operations as ops
 from actors._system.admin_spec import ADMIN_GROUP
-from actors._system.cpu_budget import usable_cpus
 from actors._system.memory_left import memory_left
 from actors._system.scaling_rule import GroupLoad, ScalingRule
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from actors._system.control_groups import groups_with
+from actors._base.control_groups import groups_with
 
 __all__ = ["memory_left"]
 

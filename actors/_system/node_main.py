@@ -69,6 +69,7 @@ async def _serve(config: dict[str, Any], alone: bool) -> bool:  # noqa: FBT001 -
         try:
             servers, readiness = NodeServers(node), Readiness(node)
             access = NodeAccess(node, servers.sticky_slots)
+            node.host.has_rings = alone
             node.attach(config["link"])
             if alone:
                 node.show_stacks()

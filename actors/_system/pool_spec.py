@@ -21,10 +21,10 @@ from typing import (
 )
 
 from actors._actor.constructor import constructor_options, unpack_constructor
+from actors._base.cpus import usable_cpus
 from actors._base.errors import InvalidSpec
 from actors._messaging.mailbox_options import MailboxOption, at_least, check_mailbox
 from actors._pools import FunctionWorker, refuse_function
-from actors._system.cpu_budget import usable_cpus
 from actors._system.tree_specs import (
     ActorSpec,
     Elsewhere,

@@ -88,6 +88,7 @@ class SystemState:
             extras=EXTRAS,
         )
         self.host.main_problem = main_problem
+        self.host.has_rings = True
         self.launcher: Launchers = Launchers(loop, self.event)
         self.bus: EventBus = EventBus(loop)
         self._log = DelayedDelivery(LogSubscriber(loop.now, self._hand_on), loop.call_later)

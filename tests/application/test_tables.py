@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 import actors
+from actors._base.cpus import usable_cpus
 from actors._system.admin_spec import Admin
 from actors._system.application import BadField, build
 from actors._system.application.tables import sections, single_tables
-from actors._system.cpu_budget import usable_cpus
 from actors._system.keyed_spec import keyed
 from actors._system.pool_spec import pool
 from actors._system.tree_specs import child, supervisor

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from actors._system.cpu_budget import usable_cpus
+from actors._base.cpus import usable_cpus
 from actors._system.topology import Topology
 from actors.cli import main
 from actors.cli._parser import parse

@@ -11,7 +11,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from actors._system.cpu_budget import cpu_budget, cpu_quota, usable_cpus
+from actors._base.cpus import cpu_quota, usable_cpus
+from actors._system.cpu_budget import cpu_budget
 from actors._system.pool_spec import pool
 from actors._system.topology import Topology
 from actors.cli._parser import parse

@@ -22,7 +22,7 @@ REASONS: Final[dict[tuple[str, str], str]] = {
         "len(buffers) >= 2 * _GATHER_FRAMES  ->  (len(buffers) > 2 * _GATHER_FRAMES)",
     ): _SPEED,
     (
-        "transport/channels/socket_channel.py, Channel._queue",
+        "transport/channels/socket_channel.py, Channel._add_frame",
         (
             "outbox.size - outbox.bulk >= self._limits.high_water  ->  "
             "(outbox.size - outbox.bulk > self._limits.high_water)"

@@ -5,11 +5,13 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
+from itertools import count as numbers
 from typing import Any
 
 import anyio
 
 from actors.transport import Buffer, SegmentMappings, SharedBuffer
+from tests.transport.ring_end import RingEnd
 
 
 def messages(sock: socket.socket) -> Iterator[tuple[Any, list[int]]]:
@@ -94,6 +96,16 @@ def hello(sock: socket.socket) -> None:
         shared = SharedBuffer.from_fds(fds)
         shared[6:12] = b"world!"
         say(sock, bytes(shared).decode())
+
+
+def echo(sock: socket.socket) -> None:
+    """Writes every record of a ring to another one, and sleeps meanwhile."""
+    ring = RingEnd(sock, *next(messages(sock))[1])
+    for number in numbers():
+        body = ring.receive(number)
+        if not body:
+            return
+        ring.send(body, number)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ STREAM = b"".join(encode_header(Lane(n % 2), n, len(body)) + body for n, body in
 WHOLE = [(Lane(n % 2), n, body) for n, body in enumerate(BODIES)]
 
 
-def read(decoder: FrameDecoder, *chunks: bytes) -> list[tuple[Lane, int, bytes]]:
+def read(decoder: FrameDecoder, *chunks: bytes) -> list[tuple[Lane | None, int, bytes]]:
     return [
         (frame.lane, frame.fd_count, bytes(frame.body))
         for chunk in chunks

@@ -1,4 +1,7 @@
-"""One end of a socket between two processes: messages in, batches out."""
+"""One end of a socket between two processes: messages in, batches out.
+
+Two processes that talk much also have rings in shared memory (`Rings`), which carry most of the frames then.
+"""
 
 import errno
 import socket
@@ -6,12 +9,15 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from actors.transport.channels.message_channel import MessageChannel
+from actors.transport.channels.rings import Rings
 from actors.transport.codec.encoder import Encoder
-from actors.transport.errors import ChannelBroken, TransportError, raise_ended
+from actors.transport.errors import ChannelBroken, FrameError, TransportError, raise_ended
 from actors.transport.wire.batches import BATCH_LIMIT
 from actors.transport.wire.frames import (
     HEADER_SIZE,
+    RING_LANE,
     SINGLE_HEADER,
+    Frame,
     FrameDecoder,
     Lane,
     encode_header,
@@ -72,6 +78,7 @@ class Channel(MessageChannel[socket.socket]):
         self._bytes = [0, 0]
         self._frame_counts = [0, 0]
         self._fd_counts = [0, 0]
+        self.rings: Rings = Rings(self, self._loop, self._frames, self._frame_counts, self._bytes)
         prepare(carrier)
         self._fd = carrier.fileno()
         self._loop.watch_readable(self._fd, self._read)
@@ -83,7 +90,13 @@ class Channel(MessageChannel[socket.socket]):
         self._outbox.clear()
         self._received_fds.close()
         self._sock.close()
+        self.rings.close()
         self._tell_written()
+
+    @property
+    def messages(self) -> int:
+        """How many were sent and received."""
+        return self._batches.taken + self._alone + self._received
 
     @property
     def queued_bytes(self) -> int:
@@ -102,6 +115,8 @@ class Channel(MessageChannel[socket.socket]):
             fds_sent=self._fd_counts[0],
             fds_received=self._fd_counts[1],
             queued_bytes=self.queued_bytes,
+            ring_frames_sent=self.rings.carried[0],
+            ring_frames_received=self.rings.carried[1],
         )
 
     # ------------------------------------------------------------ sending
@@ -155,6 +170,11 @@ class Channel(MessageChannel[socket.socket]):
             self.flush()
             return size
         self._alone += 1
+        ring = self.rings.outbound
+        if ring is not None:
+            if not (ring.current and ring.put(lane, body)):
+                self._write_single(lane, body)
+            return size
         frame = SINGLE_HEADER[lane](size) + body
         # Written out here: most asks and replies go this way.
         try:
@@ -164,8 +184,9 @@ class Channel(MessageChannel[socket.socket]):
         self._bytes[0] += count
         if count == len(frame):
             self._frame_counts[0] += 1
-        else:
-            self._write_rest(lane, body, count)
+        elif not self._ended:
+            self._put_aside(lane, body, (), count)
+            self._watch_writable(wanted=True)
         return size
 
     def send_fds(
@@ -195,23 +216,19 @@ class Channel(MessageChannel[socket.socket]):
             if self._batches.pending:
                 self._collect()
             body = self._batches.check(self._batches.pack_one(message))
-            frame = encode_header(lane, len(fds), len(body)) + body
             # A frame with descriptors takes a system call of its own, now or later.
-            count = 0 if self._outbox.size else self._write_frame(frame, fds)
+            count, to_ring = self._try_socket(lane, body, fds)
             self._fd_messages += 1
             self._fd_counts[0] += len(fds)
-            if self._ended or count == len(frame):
+            if self._ended or count == HEADER_SIZE + len(body):
                 close_all(given)
                 return
             owned = dup_all(fds) if keep_open else tuple(fds)
         except BaseException:
             close_all(given)
             raise
-        self._queue(lane, body, owned)
-        self._frame_counts[0] += self._outbox.written(count)
-        if not self._flush_due:
-            self._flush_due = True
-            self._loop.call_soon(self._on_turn_end)
+        self._put_aside(lane, body, owned, count, to_ring=to_ring)
+        self._flush_soon()
 
     def flush(self) -> None:
         """Write what the socket takes now; the rest follows when it takes more."""
@@ -248,6 +265,12 @@ class Channel(MessageChannel[socket.socket]):
         """Close the descriptor alone, in a process that was forked: the loop is that of the other one."""
         self._ended = self._closed = True
         self._sock.close()
+        self.rings.abandon()
+
+    def _flush_soon(self) -> None:
+        if not self._flush_due:
+            self._flush_due = True
+            self._loop.call_soon(self._on_turn_end)
 
     def _on_turn_end(self) -> None:
         self._flush_due = False
@@ -256,15 +279,26 @@ class Channel(MessageChannel[socket.socket]):
 
     def _collect(self) -> None:
         """Move what was packed into frames; the control lane, with its introductions, first."""
+        ring = self.rings.outbound
         for lane in _BATCHED:
             for body in self._batches.take(lane):
-                self._queue(lane, body)
+                if ring is None or self._outbox.size or not ring.put(lane, body):
+                    self._queue(lane, body)
         for place, body in self._batches.take_big():
             self._queue(place, body)
 
-    def _queue(self, lane: int, body: bytes, fds: tuple[int, ...] = ()) -> None:
+    def _queue(self, lane: int, body: bytes) -> None:
+        """Have a frame written over the socket, behind what its lane holds."""
+        ring = self.rings.outbound
+        if ring is not None and ring.current:
+            ring.leave()
+        self._add_frame(lane, body, ())
+
+    def _add_frame(
+        self, lane: int, body: bytes, fds: tuple[int, ...], *, to_ring: bool = False
+    ) -> None:
         outbox = self._outbox
-        outbox.add(lane, body, fds)
+        outbox.add(lane, body, fds, to_ring=to_ring)
         if outbox.size - outbox.bulk >= self._limits.high_water or outbox.fds >= self._limits.fds:
             self.congested = True
 
@@ -272,9 +306,7 @@ class Channel(MessageChannel[socket.socket]):
         """Send what was held until a big message is written."""
         for message in self._batches.bulk.begun(lane):
             self._batches.pack(message)
-            if not self._flush_due:
-                self._flush_due = True
-                self._loop.call_soon(self._on_turn_end)
+            self._flush_soon()
 
     def _write(self) -> None:
         outbox = self._outbox
@@ -311,18 +343,49 @@ class Channel(MessageChannel[socket.socket]):
         self._on_writable()
 
     def _write_single(self, lane: Lane, body: bytes) -> None:
-        """Write one frame; only what the socket does not take goes through the outbox."""
-        frame = SINGLE_HEADER[lane](len(body)) + body
-        count = self._write_frame(frame)
-        if count < len(frame):
-            self._write_rest(lane, body, count)
-
-    def _write_rest(self, lane: Lane, body: bytes, count: int) -> None:
-        """Have the rest of a frame, of which the socket took *count* bytes, written when it takes more."""
-        if not self._ended:
-            self._queue(lane, body)
-            self._frame_counts[0] += self._outbox.written(count)
+        """Write one frame; only what neither ring nor socket takes goes through the outbox."""
+        ring = self.rings.outbound
+        if ring is None or not ring.wanted():
+            to_ring = False
+            count = self._write_frame(SINGLE_HEADER[lane](len(body)) + body)
+        elif ring.put(lane, body):
+            return
+        else:
+            count, to_ring = self._try_socket(lane, body)
+        if count < HEADER_SIZE + len(body) and not self._ended:
+            self._put_aside(lane, body, (), count, to_ring=to_ring)
             self._watch_writable(wanted=True)
+
+    def _try_socket(self, lane: int, body: bytes, fds: Sequence[int] = ()) -> tuple[int, bool]:
+        """Write what the socket takes of a frame, if the outbox is empty.
+
+        Returns:
+            how many bytes it took, and whether the frame leads to the ring.
+        """
+        ring = self.rings.outbound
+        to_ring = ring is not None and ring.leave() and not self._outbox.size
+        frame = encode_header(lane, len(fds), len(body), to_ring=to_ring) + body
+        count = 0 if self._outbox.size else self._write_frame(frame, fds)
+        if ring is not None and to_ring and count:
+            ring.current = True
+        return count, to_ring and count > 0
+
+    def _put_aside(
+        self, lane: int, body: bytes, fds: tuple[int, ...], count: int, *, to_ring: bool = False
+    ) -> None:
+        """Keep a frame, of which *count* bytes are written, until the socket takes more."""
+        self._add_frame(lane, body, fds, to_ring=to_ring)
+        self._frame_counts[0] += self._outbox.written(count)
+
+    def write_note(self, note: bytes, fds: tuple[int, ...] = ()) -> None:
+        """Write a frame about the rings, and close its descriptors."""
+        count, to_ring = (0, False) if self._ended else self._try_socket(RING_LANE, note, fds)
+        self._fd_counts[0] += len(fds)
+        if self._ended or count == HEADER_SIZE + len(note):
+            close_all(fds)
+        else:
+            self._put_aside(RING_LANE, note, fds, count, to_ring=to_ring)
+            self._flush_soon()
 
     def _write_frame(self, frame: bytes, fds: Sequence[int] = ()) -> int:
         """Write a frame while the outbox is empty; returns how many bytes the socket took."""
@@ -367,6 +430,13 @@ class Channel(MessageChannel[socket.socket]):
         self._tell_written()
         self._loop.call_soon(self._read_to_end)
 
+    def fail_sending(self, error: FrameError) -> None:
+        """End the channel soon: the peer broke the protocol, which was seen while something was sent."""
+        if not self._ended:
+            self._ended = True
+            self._broken = error
+            self._loop.call_soon(self._end, error)
+
     # ------------------------------------------------------------ receiving
 
     def _read_to_end(self) -> None:
@@ -388,12 +458,12 @@ class Channel(MessageChannel[socket.socket]):
             except OSError as error:
                 broken = ChannelBroken(f"the peer is gone: {error}")
                 broken.__cause__ = error
-                self._end(broken)
+                self._end_after_records(broken)
                 return False
             if ancillary or flags & CTRUNC:
                 self._take_fds(ancillary, lost=flags & CTRUNC != 0)
             if count == 0:
-                self._end(self._why_ended())
+                self._end_after_records(self._why_ended())
                 return False
             budget -= count
             self._bytes[1] += count
@@ -415,25 +485,86 @@ class Channel(MessageChannel[socket.socket]):
             return ChannelBroken(f"the peer closed inside a frame, {pending} bytes into it")
         return self._broken or ChannelBroken("the peer closed the channel")
 
+    def _end_after_records(self, why: TransportError) -> None:
+        """End, as the peer has: what it has written into the ring came before."""
+        ring = self.rings.inbound
+        if ring is not None:
+            try:
+                ring.take()
+            except Exception as error:  # noqa: BLE001 - as in `_deliver`
+                self._end_failed(error)
+        self._end(why)
+
     def _deliver(self, data: memoryview) -> None:
-        received_fds = self._received_fds
+        rings, frames = self.rings, self._frames
         try:
-            lane = self._frames.single(data)
-            if lane is not None and not received_fds.reads:
+            if rings.inbound is not None and rings.inbound.current:
+                rings.inbound.take_to_mark(frames.count)
+            lane = frames.single(data)
+            if lane is not None and not self._received_fds.reads:
+                frames.count += 1
                 self._frame_counts[1] += 1
                 messages = self._decoder.feed(data[HEADER_SIZE:])
                 self._received += len(messages)
                 if messages:
                     self._receive(messages, lane)
-                return
-            for frame in self._frames.feed(data):
-                messages = self._decoder.feed(frame.body)
-                self._frame_counts[1] += 1
-                fds = received_fds.take(frame.fd_count)
-                self._deliver_messages(messages, frame.lane, fds, lost=frame.fd_count > len(fds))
-                if self._closed:
-                    return
-            if received_fds.reads:
-                received_fds.check_leftovers(more=self._frames.pending > 0)
+                if frames.to_ring and not self._closed:
+                    rings.enter_inbound()
+            else:
+                self._deliver_frames(data)
+            if rings.inbound is not None:
+                rings.inbound.woken()
+            if (
+                rings.counting
+                and self._batches.taken + self._alone + self._received >= rings.made_at
+            ):
+                rings.make()
         except Exception as error:  # noqa: BLE001 - a receiver that cannot take a message ends the channel
             self._end_failed(error)
+
+    def _deliver_frames(self, data: memoryview) -> None:
+        """Deliver frames, and before each one the records that lead to it."""
+        received_fds, rings = self._received_fds, self.rings
+        for frame in self._frames.feed(data):
+            if rings.inbound is not None:
+                rings.inbound.take_to_mark(self._frames.count - 1)
+            self._deliver_frame(frame)
+            if self._closed:
+                return
+        if received_fds.reads:
+            received_fds.check_leftovers(more=self._frames.pending > 0)
+
+    def _deliver_frame(self, frame: Frame) -> None:
+        messages = [] if frame.lane is None else self._decoder.feed(frame.body)
+        self._frame_counts[1] += 1
+        fds = self._received_fds.take(frame.fd_count)
+        lost = frame.fd_count > len(fds)
+        if frame.lane is None:
+            self.rings.take_note(bytes(frame.body), fds, lost=lost)
+        else:
+            self._deliver_messages(messages, frame.lane, fds, lost=lost)
+        if frame.to_ring and not self._closed:
+            self.rings.enter_inbound()
+
+    def deliver_record(self, lane: int, body: bytes, *, more: bool) -> None:
+        """Deliver a frame that came through the ring.
+
+        Args:
+            lane: its lane, by number.
+            body: its body.
+            more: whether others were behind it.
+        """
+        self._frame_counts[1] += 1
+        self.rings.carried[1] += 1
+        self._bytes[1] += len(body)
+        self._reply_due = not more and not self._flush_due
+        messages = self._decoder.feed(body)
+        self._received += len(messages)
+        if messages:
+            self._receive(messages, _BATCHED[lane])
+        if self.rings.counting and self.messages >= self.rings.made_at:
+            self.rings.make()
+
+    def fail_receiving(self, error: Exception) -> None:
+        """End the channel: what came through the ring breaks the protocol, or its receiver raised."""
+        self._end_failed(error)

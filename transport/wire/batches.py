@@ -48,7 +48,8 @@ class Batches:
         self._sealed: tuple[list[bytes], list[bytes]] = ([], [])
         self.sealed_size: int = 0
         """Bytes of full batches and big messages that wait to be taken, all lanes together."""
-        self._packed = 0
+        self.taken: int = 0
+        """Messages packed that are no longer in an open batch."""
 
     @property
     def pending(self) -> int:
@@ -58,7 +59,7 @@ class Batches:
     @property
     def packed(self) -> int:
         """Messages packed so far, introductions included."""
-        return self._packed + sum(map(len, self._open))
+        return self.taken + sum(map(len, self._open))
 
     def pack(self, message: list[Any], lane: Lane = Lane.DATA) -> int:
         """Add one message to the batch of its lane.
@@ -108,7 +109,7 @@ class Batches:
         self._big.append((lane, packed))
         self._renew_if_big(size)
         self.sealed_size += size
-        self._packed += 1
+        self.taken += 1
         return True
 
     def pack_one(self, value: Any) -> bytes:
@@ -154,7 +155,7 @@ class Batches:
             return None
         taken = parts.copy()
         parts.clear()
-        self._packed += len(taken)
+        self.taken += len(taken)
         self.open_size = 0
         return (Lane.DATA if parts is data else Lane.CONTROL), taken
 
@@ -192,7 +193,7 @@ class Batches:
         for parts, bodies in zip(self._open, self._sealed, strict=True):
             if parts:
                 bodies.append(b"".join(parts))
-                self._packed += len(parts)
+                self.taken += len(parts)
                 parts.clear()
         self.sealed_size += self.open_size
         self.open_size = 0

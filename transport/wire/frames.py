@@ -6,8 +6,9 @@ A frame is eight header bytes and a body (little endian)::
 
 A body is a batch of messages, at most 64 KiB together, or one message. A message of more than `PIECE` bytes
 goes in several frames; all but its last have the bit MORE, 0x08, in their lane byte, and between them frames
-of other lanes may go. The header is checked before one body byte is kept, and memory grows only with
-bytes that arrived.
+of other lanes may go. A frame with the bit TO_RING, 0x80, is the last one before the next record of the
+channel's ring; lane 0x20 is of the rings themselves. The header is checked before one body byte is kept, and
+memory grows only with bytes that arrived.
 """
 
 import struct
@@ -26,6 +27,7 @@ __all__ = [
     "MAX_FDS",
     "MESSAGE_LIMIT",
     "PIECE",
+    "RING_LANE",
     "SINGLE_HEADER",
     "Frame",
     "FrameDecoder",
@@ -47,6 +49,7 @@ _HEADER: Final = struct.Struct("<BBHI")
 _MAGIC: Final = 0xAC
 _VERSION: Final = 1
 _MORE: Final = 0x08
+_TO_RING: Final = 0x80
 
 
 class Lane(IntEnum):
@@ -61,7 +64,10 @@ class Lane(IntEnum):
 
 
 BULK_LANES: Final = range(Lane.BULK, _MORE)
+RING_LANE: Final = 0x20
+"""That of frames in which a channel says something of its rings; they go with those of CONTROL."""
 _LANES: Final = {_VERSION << 4 | lane: Lane(min(lane, Lane.BULK)) for lane in (*Lane, *BULK_LANES)}
+_KINDS: Final = frozenset({*_LANES, _VERSION << 4 | RING_LANE})
 
 
 SINGLE_HEADER: Final = {
@@ -74,21 +80,26 @@ SINGLE_HEADER: Final = {
 class Frame(NamedTuple):
     """One frame, or the whole of a message that came in several.
 
-    `body` is valid until the decoder is asked for the next one.
+    `body` is valid until the decoder is asked for the next one. `lane` is None if it says something of the
+    rings; `to_ring` tells whether the next message is in the ring.
     """
 
-    lane: Lane
+    lane: Lane | None
     fd_count: int
     body: memoryview
+    to_ring: bool = False
 
 
 class _Header(NamedTuple):
     kind: int
     fd_count: int
     more: bool
+    to_ring: bool
 
 
-def encode_header(lane: int, fd_count: int, length: int, *, more: bool = False) -> bytes:
+def encode_header(
+    lane: int, fd_count: int, length: int, *, more: bool = False, to_ring: bool = False
+) -> bytes:
     """The eight bytes before a body.
 
     Args:
@@ -96,13 +107,14 @@ def encode_header(lane: int, fd_count: int, length: int, *, more: bool = False) 
         fd_count: descriptors that travel with its first byte, at most 16.
         length: body length in bytes.
         more: whether the next frame of the lane goes on with the same message.
+        to_ring: whether the next message is in the ring.
 
     Raises:
         FrameError: more descriptors than a frame may carry.
     """
     if not 0 <= fd_count <= MAX_FDS:
         raise FrameError(f"a frame carries 0 to {MAX_FDS} descriptors, got {fd_count}")
-    kind = _VERSION << 4 | lane | (_MORE if more else 0)
+    kind = _VERSION << 4 | lane | (_MORE if more else 0) | (_TO_RING if to_ring else 0)
     return _HEADER.pack(_MAGIC, kind, fd_count, length)
 
 
@@ -111,9 +123,15 @@ class FrameDecoder:
 
     Args:
         limit: largest message accepted, in bytes.
+
+    Attributes:
+        count: frames so far, each piece of a big message counted, and records of a ring.
+        to_ring: of the frame that `single` was asked about last.
     """
 
     def __init__(self, limit: int = MESSAGE_LIMIT) -> None:
+        self.count: int = 0
+        self.to_ring: bool = False
         self._message_limit = limit
         self._limit = min(limit, FRAME_LIMIT)
         self._joined: dict[int, bytearray] = {}
@@ -166,7 +184,8 @@ class FrameDecoder:
         magic, kind, fd_count, length = _HEADER.unpack_from(data)
         if length + HEADER_SIZE != len(data) or length > self._limit or fd_count or magic != _MAGIC:
             return None
-        return _LANES.get(kind)
+        self.to_ring = kind >= _TO_RING
+        return _LANES.get(kind & ~_TO_RING)
 
     def _complete(self, rest: memoryview) -> memoryview:
         """Keep the bytes of `rest` that the incomplete frame still needs; returns the others."""
@@ -190,12 +209,13 @@ class FrameDecoder:
 
     def _whole(self, header: _Header, body: memoryview) -> Iterator[Frame]:
         """Yield the frame, or, with the last one of a message in several, all of them as one."""
-        kind, fd_count, more = header
+        kind, fd_count, more, to_ring = header
+        self.count += 1
         joined = self._joined.get(kind)
         if joined is None and not more:
-            yield Frame(_LANES[kind], fd_count, body)
+            yield Frame(_LANES.get(kind), fd_count, body, to_ring)
             return
-        if fd_count:
+        if fd_count or to_ring:
             self._fail("a frame with descriptors is no part of a message in several frames")
         if joined is None:
             joined = self._joined[kind] = bytearray()
@@ -204,11 +224,12 @@ class FrameDecoder:
         joined += body
         if not more:
             del self._joined[kind]
-            yield Frame(_LANES[kind], 0, memoryview(joined))
+            yield Frame(_LANES.get(kind), 0, memoryview(joined))
 
     def _parse(self, data: bytearray | memoryview, at: int = 0) -> _Header:
         magic, kind, fd_count, length = _HEADER.unpack_from(data, at)
-        if magic != _MAGIC or kind & ~_MORE not in _LANES:
+        lane = kind & ~(_MORE | _TO_RING)
+        if magic != _MAGIC or lane not in _KINDS:
             self._fail(f"expected magic 0xac and version {_VERSION}, got {magic:#x} and {kind:#x}")
         if fd_count > MAX_FDS:
             self._fail(
@@ -217,7 +238,7 @@ class FrameDecoder:
         if length > self._limit:
             self._fail(f"a frame holds at most {self._limit} bytes, its header claims {length}")
         self._need = HEADER_SIZE + length
-        return _Header(kind & ~_MORE, fd_count, bool(kind & _MORE))
+        return _Header(lane, fd_count, bool(kind & _MORE), bool(kind & _TO_RING))
 
     def _fail(self, why: str) -> None:
         self._failed = True

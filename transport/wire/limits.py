@@ -39,7 +39,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class ChannelStats:
-    """What one channel has sent and received so far, and `queued_bytes` that are not written yet."""
+    """What one channel has sent and received so far, and `queued_bytes` that are not written yet.
+
+    The frames that went through a ring in shared memory are counted as frames, too.
+    """
 
     messages_sent: int
     messages_received: int
@@ -50,3 +53,5 @@ class ChannelStats:
     fds_sent: int
     fds_received: int
     queued_bytes: int
+    ring_frames_sent: int = 0
+    ring_frames_received: int = 0

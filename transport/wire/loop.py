@@ -3,7 +3,14 @@
 from collections.abc import Callable
 from typing import Any, Protocol
 
-__all__ = ["ChannelLoop"]
+__all__ = ["ChannelLoop", "ChannelTimer"]
+
+
+class ChannelTimer(Protocol):
+    """A call that is to be made later."""
+
+    def cancel(self) -> object:
+        """Do not make it."""
 
 
 class ChannelLoop(Protocol):
@@ -12,7 +19,7 @@ class ChannelLoop(Protocol):
     def call_soon(self, fn: Callable[..., object], *args: Any) -> object:
         """Run `fn` in the next turn."""
 
-    def call_later(self, seconds: float, fn: Callable[..., object], *args: Any) -> object:
+    def call_later(self, seconds: float, fn: Callable[..., object], *args: Any) -> ChannelTimer:
         """Run `fn` in so many seconds."""
 
     def watch_readable(self, fd: int, fn: Callable[[], object]) -> object:

@@ -12,7 +12,14 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Final, NamedTuple
 
-from actors.transport.wire.frames import BULK_LANES, HEADER_SIZE, PIECE, Lane, encode_header
+from actors.transport.wire.frames import (
+    BULK_LANES,
+    HEADER_SIZE,
+    PIECE,
+    RING_LANE,
+    Lane,
+    encode_header,
+)
 
 __all__ = ["Outbox", "Write", "close_all", "dup_all"]
 
@@ -83,7 +90,9 @@ class Outbox:
         self._turns = deque(BULK_LANES)
         """The lanes of big messages, the next one first."""
         self._lanes: dict[int, deque[_Frame]] = {lane: deque() for lane in BULK_LANES}
-        self._lanes.update({Lane.CONTROL: self._control, Lane.DATA: self._data})
+        self._lanes.update(
+            {RING_LANE: self._control, Lane.CONTROL: self._control, Lane.DATA: self._data}
+        )
         self._data_queued = self._data_begun = 0
         self._passed = 0
         """Bytes of data written since the last piece of a big message that waited."""
@@ -101,20 +110,28 @@ class Outbox:
         """Whether anything of the control lane is not written yet."""
         return bool(self._control or (self._begun and self._begun_lane == Lane.CONTROL))
 
-    def add(self, lane: int, body: bytes, fds: tuple[int, ...] = ()) -> None:
+    def add(
+        self, lane: int, body: bytes, fds: tuple[int, ...] = (), *, to_ring: bool = False
+    ) -> None:
         """Queue a body as a frame, or as several if it is big; the outbox owns its descriptors."""
         if len(body) <= PIECE or fds:
-            self._add(lane, body, fds, more=False)
+            self._add(lane, body, fds, more=False, to_ring=to_ring)
             return
         view = memoryview(body)
         for at in range(0, len(body), PIECE):
             self._add(lane, view[at : at + PIECE], (), more=at + PIECE < len(body))
 
     def _add(
-        self, lane: int, body: bytes | memoryview, fds: tuple[int, ...], *, more: bool
+        self,
+        lane: int,
+        body: bytes | memoryview,
+        fds: tuple[int, ...],
+        *,
+        more: bool,
+        to_ring: bool = False,
     ) -> None:
-        header = encode_header(lane, len(fds), len(body), more=more)
-        big = lane >= Lane.BULK
+        header = encode_header(lane, len(fds), len(body), more=more, to_ring=to_ring)
+        big = lane in BULK_LANES
         last = big and not more and not fds
         self._lanes[lane].append(_Frame(lane, header, body, fds, self._data_queued, last))
         self._data_queued += lane == Lane.DATA
@@ -193,7 +210,7 @@ class Outbox:
             size = HEADER_SIZE + len(frame.body)
             self._begun = _rest((memoryview(frame.header), memoryview(frame.body)), size + count)
             self._begun_lane = frame.lane
-            self.bulk -= count if frame.lane >= Lane.BULK else 0
+            self.bulk -= count if frame.lane in BULK_LANES else 0
         for frame in begun:
             if frame.last:
                 self._on_last(frame.lane)
@@ -205,7 +222,7 @@ class Outbox:
         close_all(frame.fds)
         self.fds -= len(frame.fds)
         size = HEADER_SIZE + len(frame.body)
-        if frame.lane >= Lane.BULK:
+        if frame.lane in BULK_LANES:
             self.bulk -= size
             self._passed = 0
             self._turns.remove(frame.lane)
@@ -216,7 +233,7 @@ class Outbox:
 
     def _finish_begun(self, count: int) -> int:
         size = sum(map(len, self._begun))
-        if self._begun_lane >= Lane.BULK:
+        if self._begun_lane in BULK_LANES:
             self.bulk -= min(size, count)
         self._begun = _rest(self._begun, count)
         return count - size

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields, replace
 from functools import cache, partial
 from typing import Any, Final, TypeAlias
 
+from actors._base.cpus import usable_cpus
 from actors._base.errors import InvalidSpec
 from actors._messaging.mailbox_options import Bounded
 from actors._system.admin_spec import Admin
@@ -29,7 +30,6 @@ from actors._system.application.kinds import (
     Text,
     Whole,
 )
-from actors._system.cpu_budget import usable_cpus
 from actors._system.keyed_spec import keyed, sent_keyed
 from actors._system.pool_spec import pool, sent_pool
 from actors._system.program_spec import program

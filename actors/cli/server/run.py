@@ -18,6 +18,7 @@ import anyio
 
 from actors._base.collector import collect_less_often
 from actors._base.control_folder import NoFolder, control_folder, make_folder
+from actors._base.cpus import usable_cpus
 from actors._base.errors import ActorsError, InvalidSpec
 from actors._base.log_config import checked_log_config
 from actors._base.run_loop import run_on
@@ -26,7 +27,6 @@ from actors._base.user_traceback import is_ours
 from actors._system.admin_spec import Admin
 from actors._system.alerts_spec import ALERTS, Alerts
 from actors._system.control.server import control_socket
-from actors._system.cpu_budget import usable_cpus
 from actors._system.run import with_signals
 from actors._system.system import System, coordinator_of
 from actors._system.topology import Topology

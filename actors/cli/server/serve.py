@@ -8,8 +8,8 @@ from argparse import Namespace
 from importlib.util import find_spec
 from typing import Any, Final
 
+from actors._base.cpus import usable_cpus
 from actors._base.errors import InvalidSpec
-from actors._system.cpu_budget import usable_cpus
 from actors._system.topology import Topology
 from actors.cli._failure import WRONG, CommandFailed, is_count
 from actors.cli._serve_parser import CERT_REQS
