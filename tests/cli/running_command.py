@@ -190,4 +190,5 @@ def error_of(stderr: str, name: str) -> str:
 
 def sockets(runtime: Path) -> Sequence[str]:
     folder = runtime / "actors"
-    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    paths = folder.iterdir() if folder.is_dir() else ()
+    return sorted(path.name for path in paths if path.is_socket())
