@@ -82,6 +82,8 @@ class Running:
         self.runtime = runtime
         self.pid = process.pid
         self.lines: list[str] = []
+        self.events: list[dict[str, Any]] = []
+        """The lines that are records."""
         self.nodes: list[int] = []
         """Descriptors of the processes of its nodes, ready to read once they have ended."""
         self._unread = b""
@@ -89,10 +91,6 @@ class Running:
     @property
     def socket(self) -> Path:
         return self.runtime / "actors" / f"{self.pid}.sock"
-
-    @property
-    def events(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.lines if line.startswith("{")]
 
     def event(self, name: str, **facts: object) -> dict[str, Any]:
         """Return the first log line with these facts, of those read already and those to come."""
@@ -119,6 +117,7 @@ class Running:
         data = os.read(fd, 65536) if ready else b""
         *lines, self._unread = (self._unread + data).split(b"\n")
         self.lines += [line.decode() for line in lines]
+        self.events += [json.loads(line) for line in lines if line.startswith(b"{")]
         for line in lines:
             if re.search(rb'"event": "node ready"', line):
                 with contextlib.suppress(ProcessLookupError):  # it has ended already

@@ -15,7 +15,6 @@ from typing import Any, Final
 
 from actors.cli._failure import NOT_RUNNING, WRONG, CommandFailed, is_count
 from actors.cli.client.connection import REPLY_TIMEOUT, connect
-from actors.cli.client.diagnosis import diagnose
 from actors.cli.client.flame_graph import flame_graph
 from actors.cli.client.text import (
     as_admin,
@@ -190,6 +189,8 @@ def _top(options: Namespace) -> None:
 
 def _doctor(options: Namespace) -> None:
     """Look at the system for a while and print what should be done."""
+    from actors.cli.client.diagnosis import diagnose  # noqa: PLC0415 - other commands need none of it
+
     each = options.seconds / _LOOKS
     if not 0 < each <= _LONGEST_INTERVAL:
         most = _LOOKS * _LONGEST_INTERVAL

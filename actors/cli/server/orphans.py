@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from actors._base.loop import Loop
 
-__all__ = ["reaping_orphans"]
+__all__ = ["become_subreaper", "reaping_orphans"]
 
 _EVERY: Final = 2.0
 """Seconds between two looks. What is ours is known, or reaped, well before the second one."""
@@ -28,10 +28,7 @@ _PR_SET_CHILD_SUBREAPER: Final = 36
 
 @contextmanager
 def reaping_orphans(loop: Loop, ours: Callable[[], set[int]]) -> Iterator[None]:
-    """Adopt and reap orphans for the length of the block, where this system can."""
-    if not _become_subreaper():
-        yield
-        return
+    """Reap the orphans that `become_subreaper` has this process adopt, for the length of the block."""
     task = loop.start(_reap, ours, name="reap orphans")
     try:
         yield
@@ -55,8 +52,11 @@ def _reap_one(pid: int) -> None:
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
 
 
-def _become_subreaper() -> bool:
-    """Have orphans of this process's descendants become its children; return whether they do."""
+def become_subreaper() -> bool:
+    """Have orphans of this process's descendants become its children; return whether they do.
+
+    To be called before anything is started: what a program leaves behind at once is adopted as well.
+    """
     if os.getpid() == 1:
         return True
     try:

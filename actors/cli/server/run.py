@@ -31,7 +31,7 @@ from actors._system.run import with_signals
 from actors._system.system import System, coordinator_of
 from actors._system.topology import Topology
 from actors.cli._failure import WRONG, CommandFailed, is_count
-from actors.cli.server.orphans import reaping_orphans
+from actors.cli.server.orphans import become_subreaper, reaping_orphans
 from actors.cli.server.reloads import ReloadTriggers
 from actors.cli.server.systemd import ServiceManager
 from actors.routing import probe
@@ -208,16 +208,18 @@ def run_topology(topology: Topology, triggers: ReloadTriggers) -> None:
 async def _run_system(
     topology: Topology, triggers: ReloadTriggers, manager: ServiceManager
 ) -> None:
+    adopts = become_subreaper()
     with triggers.collected():  # first, because an unhandled SIGHUP ends the process
         async with AsyncExitStack() as held:
             system = await held.enter_async_context(System(topology, local=False))
             coordinator = coordinator_of(system)
             coordinator.ends_process = True
             await held.enter_async_context(control_socket(coordinator, control_folder()))
-            with reaping_orphans(coordinator.loop, coordinator.child_processes):
-                manager.follow(coordinator)
-                await triggers.serve(coordinator)
-                await anyio.sleep_forever()
+            if adopts:
+                held.enter_context(reaping_orphans(coordinator.loop, coordinator.child_processes))
+            manager.follow(coordinator)
+            await triggers.serve(coordinator)
+            await anyio.sleep_forever()
 
 
 def _user_frame(error: BaseException) -> str:
