@@ -180,13 +180,12 @@ class _SystemThread:
     def stop(self) -> None:
         """Stop the system and wait for its end; an interrupt meanwhile kills what is left, and is raised."""
         interrupted: BaseException | None = None
-        self._ask(kill=False)
         while not self._over.is_set():
             try:
+                self._ask(kill=interrupted is not None)  # an interrupt may come meanwhile
                 self._over.wait(_NEVER)
             except BaseException as error:  # noqa: BLE001 - raised below: Ctrl-C, or what a signal handler raises
                 interrupted = error
-                self._ask(kill=True)
         self._thread.join()
         if interrupted is not None:
             raise interrupted
