@@ -94,3 +94,11 @@ def no_leaks(warm_loops: None) -> Iterator[None]:
     """Children, descriptors, threads and shared memory are afterwards as they were before."""
     with nothing_left():
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def logging_of_pytest() -> Iterator[None]:
+    """Commands that tests run in this process leave its `logging` as it is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("actors.cli.server.commands.join_logging", lambda **_: None)
+        yield

@@ -64,6 +64,7 @@ _LEVELS: Final = {
     "node_unready": "warning",
     "node_ready_again": "info",
     "node_busy": "warning",
+    "look_failed": "error",
     "node_killed": "error",
     "loop_blocked": "warning",
     "node_draining": "info",

@@ -10,6 +10,7 @@ import heapq
 import os
 import time
 from contextlib import suppress
+from traceback import format_exception
 from typing import Any, Final
 
 import anyio
@@ -156,9 +157,13 @@ async def _observe(
     with anyio.move_on_after(seconds + NODE_TIMEOUT):
         try:
             now = await node.sample(*request)
+            seen.take(now)
         except ActorsError:
             return  # it has just ended, or does not run yet
-        seen.take(now)
+        except Exception as error:  # noqa: BLE001 - the others are shown all the same
+            why = {"node": node.name, "error": f"{type(error).__name__}: {error}"}
+            core.event("look_failed", {**why, "traceback": "".join(format_exception(error))})
+            return
         facts |= {**now, "answering": True}
         return
     after = _process_figures(node)
