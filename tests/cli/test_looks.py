@@ -27,6 +27,7 @@ async def test_a_node_that_fails_to_answer_is_an_event_and_the_others_are_shown(
 
         monkeypatch.setattr(RemoteNode, "sample", fails)
         seen = await top(coordinator_of(system), 0.05)
+        monkeypatch.undo()
         assert {node["name"]: node["answering"] for node in seen["nodes"]} == {
             "web/0": False,
             "web/1": True,
