@@ -39,7 +39,7 @@ def test_a_busy_group_gets_more_nodes_while_there_are_cpus() -> None:
 def test_a_group_that_rests_needs_fewer() -> None:
     (advice,) = diagnose([look(node("web/0", 0.1), node("web/1", 0.1))], 2)
     assert advice.about == "web"
-    assert advice.what == "if it is so at its busiest, 1 nodes would do: actors scale web=1"
+    assert advice.what == "if it is so at its busiest, 1 node would do: actors scale web=1"
     assert diagnose([look(node("web/0", 0.1))], 2)[0].what == "leave it alone"
 
 

@@ -111,7 +111,8 @@ def _groups(looks: Sequence[dict[str, Any]], cpus: int) -> Iterator[Advice]:
             why = f"{why}, and there are {cpus} CPUs for {whole} nodes"
             yield Advice(group, "more CPUs, or less work: more nodes would only switch", why)
         elif count > 1 and busy * count / (count - 1) < _IDLE:
-            what = f"{count - 1} nodes would do: actors scale {group}={count - 1}"
+            fewer = f"{count - 1} {'node' if count == 2 else 'nodes'}"  # noqa: PLR2004 - then one is left
+            what = f"{fewer} would do: actors scale {group}={count - 1}"
             yield Advice(group, f"if it is so at its busiest, {what}", why)
 
 
