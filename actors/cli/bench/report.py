@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from array import array
-
     from actors.cli.bench.load import Outcome
 
 __all__ = ["as_facts", "as_text"]
@@ -39,7 +37,7 @@ def as_facts(outcome: Outcome, rate: float | None) -> dict[str, Any]:
     }
 
 
-def _percentile(waited: list[float] | array[float], at: float) -> float:
+def _percentile(waited: list[float], at: float) -> float:
     """Return the least value that *at* percent are not above."""
     index = max(0, -(-len(waited) * at // 100) - 1)
     return round(waited[int(index)], 6)

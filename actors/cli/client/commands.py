@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import time
@@ -189,7 +188,8 @@ def _top(options: Namespace) -> None:
 
 def _doctor(options: Namespace) -> None:
     """Look at the system for a while and print what should be done."""
-    from actors.cli.client.diagnosis import diagnose  # noqa: PLC0415 - other commands need none of it
+    from actors._base.cpus import usable_cpus  # noqa: PLC0415 - other commands need none of these
+    from actors.cli.client.diagnosis import diagnose  # noqa: PLC0415 - the same
 
     each = options.seconds / _LOOKS
     if not 0 < each <= _LONGEST_INTERVAL:
@@ -202,8 +202,7 @@ def _doctor(options: Namespace) -> None:
         with closing(connect(label)) as system:
             label = system.label
             looks.append(system.ask("top", timeout=REPLY_TIMEOUT + each, seconds=each, rows=100))
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    _show(options, [asdict(advice) for advice in diagnose(looks, cpus or 1)], as_advice)
+    _show(options, [asdict(advice) for advice in diagnose(looks, usable_cpus())], as_advice)
 
 
 def _sample(options: Namespace, which: str | None) -> tuple[str, Any]:
