@@ -1,6 +1,8 @@
 """`python -m benchmarks [name ...]`: runs benchmarks, prints the ratios and the missed targets.
 
 `python -m benchmarks modes` has no peer: it shows what each way to send a payload costs on this machine.
+`--busy 3` has three processes compute beside both sides; `--before FOLDER` compares with the programs of
+another checkout in place of the peers.
 
 Exit codes: 0 all targets reached, 1 some missed, 2 something could not be run.
 """
@@ -10,11 +12,13 @@ import os
 import platform
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
-from benchmarks._awake import awake
-from benchmarks._catalogue import CATALOGUE
+from benchmarks._before import beside
+from benchmarks._catalogue import CATALOGUE, GROUPS
 from benchmarks._harness import Benchmark, BenchmarkError, Row, compare, table
+from benchmarks._loops import awake, busy
 from benchmarks._modes import show
 
 MISSED: Final = 1
@@ -32,9 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     try:
         # Look for every peer first: a missing one is reported now, not after minutes of other benchmarks.
-        chosen = [CATALOGUE[name]() for name in options.names or CATALOGUE]
-        with awake() as kept:
+        chosen = [_chosen(name, options.before) for name in options.names or CATALOGUE]
+        with awake() as kept, busy(options.busy):
             print("processors kept awake" if kept else "processors may sleep")
+            if options.busy:
+                print(f"{options.busy} processes compute beside both sides")
             measured = [row for benchmark in chosen for row in _show(benchmark, options.rounds)]
     except BenchmarkError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
@@ -46,18 +52,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    known = {*CATALOGUE, *GROUPS}
     parser.add_argument(
-        "names", nargs="*", metavar="name", help=", ".join(CATALOGUE) + f", or {MODES} alone"
+        "names",
+        nargs="*",
+        metavar="name",
+        help=", ".join([*CATALOGUE, *GROUPS]) + f", or {MODES} alone",
     )
     parser.add_argument("--rounds", type=int, default=5, help="runs of each side (default 5)")
+    parser.add_argument(
+        "--busy", type=int, default=0, metavar="N", help="processes that compute beside (default 0)"
+    )
+    parser.add_argument(
+        "--before", type=Path, metavar="FOLDER", help="a checkout to compare with, not the peers"
+    )
     options = parser.parse_args(arguments)
     if options.names == [MODES]:
         return options
-    if unknown := [name for name in options.names if name not in CATALOGUE]:
-        parser.error(f"no benchmark {unknown[0]!r}: there are {', '.join(CATALOGUE)}")
+    if unknown := [name for name in options.names if name not in known]:
+        parser.error(f"no benchmark {unknown[0]!r}: there are {', '.join([*CATALOGUE, *GROUPS])}")
     if options.rounds < 1:
         parser.error(f"--rounds must be 1 or more, got {options.rounds}")
+    if options.busy < 0:
+        parser.error(f"--busy must be 0 or more, got {options.busy}")
+    options.names = [one for name in options.names for one in GROUPS.get(name, [name])]
     return options
+
+
+def _chosen(name: str, before: Path | None) -> Benchmark:
+    benchmark = CATALOGUE[name]()
+    return benchmark if before is None else beside(benchmark, before.absolute())
 
 
 def _show(benchmark: Benchmark, rounds: int) -> list[Row]:

@@ -6,10 +6,11 @@ Rule 3: a ratio is always ours / peer within one round; medians are taken of rat
 """
 
 import json
+import os
 import statistics
 import subprocess
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -30,10 +31,19 @@ class BenchmarkError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """One side of a benchmark: a command that prints figures."""
+    """One side of a benchmark: a command that prints figures.
+
+    Attributes:
+        name: of its column.
+        command: its words.
+        variables: of its environment, beside those of this process.
+        folder: where it runs.
+    """
 
     name: str
     command: tuple[str, ...]
+    variables: Mapping[str, str] = field(default_factory=dict)
+    folder: Path = ROOT
 
     def run(self) -> Figures:
         """Run the program once and return what it measured.
@@ -44,7 +54,8 @@ class Program:
         try:
             done = subprocess.run(
                 self.command,
-                cwd=ROOT,
+                cwd=self.folder,
+                env={**os.environ, **self.variables},
                 capture_output=True,
                 check=True,
                 text=True,
