@@ -25,7 +25,7 @@ DEV_STAMP  := .venv/installed-dev
 DOCS_STAMP := .venv/installed-docs
 BUILT_FROM := pyproject.toml hatch_build.py $(wildcard transport/*.c transport/*.h actors/*/*.c actors/*/*.h)
 
-.PHONY: help chat test check format docs changelog coverage bench soak sanitize mutants repeat versions clean
+.PHONY: help chat test check format docs changelog coverage bench soak sanitize fuzz mutants repeat versions clean
 .DELETE_ON_ERROR:
 
 help:
@@ -33,6 +33,7 @@ help:
 	@echo 'make test      run the suite                  TESTS=path::or::-k'
 	@echo 'make check     ruff, mypy, pyright, import floors, wheel and sdist'
 	@echo 'make sanitize  run the C extensions under the sanitizers of the compiler'
+	@echo 'make fuzz      guided fuzzing of the decoder in C, with clang    MINUTES=$(MINUTES)'
 	@echo 'make format    let ruff rewrite what it can'
 	@echo 'make docs      build the documentation into build/site'
 	@echo 'make changelog make an entry of CHANGELOG.md from the files of changes/'
@@ -77,6 +78,10 @@ sanitize: $(DEV_STAMP)
 		$(BIN)/python hatch_build.py build/sanitize
 	LD_PRELOAD=$$($${CC:-cc} -print-file-name=libasan.so) PYTHONMALLOC=malloc ACTORS_SPEEDUPS=1 PYTHONPATH=build/sanitize \
 		$(BIN)/python -m pytest -q -p no:cacheprovider -o pythonpath=build/sanitize -o faulthandler_timeout=0 $(SANITIZED)
+
+# Inputs that lead to more code are kept in build/fuzz/corpus for the next time, what goes wrong in build/fuzz/found.
+fuzz: $(DEV_STAMP)
+	@exec .ci/fuzz $(MINUTES)
 
 format: $(DEV_STAMP)
 	$(BIN)/ruff check --quiet --fix
