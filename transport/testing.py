@@ -26,11 +26,16 @@ class LaterCall(NamedTuple):
 class ManualLoop:
     """The channel's loop as a test drives it: one turn at a time, in fixed order, no clock.
 
+    Args:
+        patience: seconds that a turn waits for an event if nothing was scheduled: bytes over TCP may take
+            a moment, even within one machine.
+
     Attributes:
         later: what is to run when some time has passed, in the order of the calls.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, patience: float = 0.0) -> None:
+        self._patience = patience * 1000
         self.later: deque[LaterCall] = deque()
         self._ready: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._readers: dict[int, Callable[[], object]] = {}
@@ -84,7 +89,7 @@ class ManualLoop:
                 fd, select.POLLIN * (fd in self._readers) | select.POLLOUT * (fd in self._writers)
             )
         ran = scheduled > 0
-        for fd, events in sorted(poll.poll(0)):
+        for fd, events in sorted(poll.poll(0 if scheduled else self._patience)):
             gone = select.POLLHUP | select.POLLERR
             if events & (select.POLLIN | gone) and fd in self._readers:
                 self._readers[fd]()

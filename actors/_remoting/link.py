@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from actors._remoting.operation import Call, FdNote, Handlers, Note
     from actors._remoting.shared_memory import SharedMemory
     from actors.transport import Attachments, Decoder, Encoder
+    from actors.transport.channels.tls_session import TlsSession
 
 __all__ = ["Link", "LinkHost", "NotYetAttached"]
 
@@ -129,6 +130,8 @@ class Link:
         serves: as the attribute; None is all that the host serves.
         lends: whether this end lends memory to the other one, which must be certain to have ended before
             that is used again.
+        leaves_machine: whether the other node is on another machine: everything is copied, and what cannot
+            be is refused.
     """
 
     def __init__(
@@ -138,6 +141,7 @@ class Link:
         *,
         serves: Handlers[Link] | None = None,
         lends: bool = True,
+        leaves_machine: bool = False,
     ) -> None:
         self.peer = peer
         self.host = host
@@ -156,7 +160,9 @@ class Link:
             peer, _number_sender(ref_to(self))
         )
         self.attachments.copy_only = not lends
-        self._lends = lends
+        self._lends = lends and not leaves_machine
+        if leaves_machine:
+            self.attachments.refuse_descriptors()
         self._packing = host.new_encoder(self.attachments)
         self.encoder: Encoder | InProcessEncoder = self._packing
         self._decoder = host.new_decoder(self.attachments)
@@ -165,9 +171,11 @@ class Link:
         self.out: Channel | ThreadChannel | _Unattached = _Unattached(self._packing)
         self.write: Callable[[list[Any]], int] = self._packing.pack
 
-    def attach(self, end: socket.socket | Endpoint) -> None:
-        """Give the link its socket, or its endpoint within the process, and send what was kept."""
-        channel: Callable[..., Any] = ThreadChannel if isinstance(end, Endpoint) else Channel
+    def attach(self, end: socket.socket | Endpoint | TlsSession) -> None:
+        """Give the link its socket, endpoint within the process, or session, and send what was kept."""
+        channel: Callable[..., Any] = (
+            ThreadChannel if isinstance(end, Endpoint) else getattr(end, "channel_type", Channel)
+        )
         if channel is ThreadChannel:
             self._packing.main_problem = no_problem  # the other node's `__main__` is this one
         self._channel = self.out = channel(
@@ -181,7 +189,7 @@ class Link:
             on_room=self._room,
             limits=Limits(message=self.host.largest, envelope=ENVELOPE),
         )
-        if isinstance(self._channel, Channel) and self._lends and self.host.has_rings:
+        if type(self._channel) is Channel and self._lends and self.host.has_rings:
             self._channel.rings.allow(has_second_cpu)
         self.encoder = self._channel.encoder
         self.write = self._channel.send

@@ -5,19 +5,23 @@ from collections.abc import Callable
 from typing import Any
 
 from actors.transport import Channel, Decoder, Encoder, Lane, Limits, TransportError, encode_header
+from actors.transport.channels.tls_session import TlsSession
 
 
 class RecordingChannel:
     """A channel and what came out of it."""
 
-    def __init__(self, loop: Any, sock: socket.socket, limits: Limits | None = None) -> None:
+    def __init__(
+        self, loop: Any, sock: socket.socket | TlsSession, limits: Limits | None = None
+    ) -> None:
         self.got: list[Any] = []
         self.batches: list[tuple[int, Lane]] = []
         self.fds: list[tuple[Any, list[int]]] = []
         self.ends: list[TransportError | None] = []
         self.rooms = 0
         size = limits.message if limits else 64 << 20
-        self.channel = Channel(
+        kind: Any = getattr(sock, "channel_type", Channel)
+        self.channel: Channel = kind(
             sock,
             loop,
             encoder=Encoder(limit=size),

@@ -16,7 +16,12 @@ from typing import Any, Final
 
 from actors.transport.attachments.anyio_streams import close_moved_stream, is_stream, stream_parts
 from actors.transport.attachments.mode import Mode, Thresholds, choose_mode, payload_bytes
-from actors.transport.attachments.move import NO_DESCRIPTORS, Move, check_move
+from actors.transport.attachments.move import (
+    CANNOT_LEAVE,
+    NO_DESCRIPTORS,
+    Move,
+    check_move,
+)
 from actors.transport.attachments.moved_stream import stream_from_socket
 from actors.transport.attachments.transaction import MAX_DESCRIPTORS, Prerequisite, SendTransaction
 from actors.transport.errors import FrameError, TooBig, Undecodable, Unsendable
@@ -105,6 +110,7 @@ class Attachments:
         """Whether only copies travel now: in errors, outside of messages, and without a link."""
         self._may_move = True
         self._may_send_fds = linked
+        self._no_descriptors = NO_DESCRIPTORS
         self.kept: list[SharedBuffer] | None = None
         """The shared buffers of values that are packed now and sent or unpacked later, which keep their place
         here; None while values are sent at once."""
@@ -154,11 +160,16 @@ class Attachments:
     def only_copies(self, *, descriptors: bool = False) -> Iterator[None]:
         """Send everything that is encoded inside the block by copy, or also what goes by *descriptors*."""
         before = self.copy_only, self._may_move, self._may_send_fds
-        self.copy_only, self._may_move, self._may_send_fds = True, False, descriptors
+        self.copy_only, self._may_move = True, False
+        self._may_send_fds = descriptors and self._may_send_fds
         try:
             yield
         finally:
             self.copy_only, self._may_move, self._may_send_fds = before
+
+    def refuse_descriptors(self) -> None:
+        """The other end is on another machine: copy everything from now on, and refuse what cannot be."""
+        self.copy_only, self._may_send_fds, self._no_descriptors = True, False, CANNOT_LEAVE
 
     # ------------------------------------------------------------ writing
 
@@ -284,7 +295,7 @@ class Attachments:
     def _send_fds(self, value: object, make: Callable[[], list[int]]) -> int:
         """Send descriptors before the message; returns the number by which the other end finds them."""
         if not self._may_send_fds:
-            raise Unsendable("", value, NO_DESCRIPTORS)
+            raise Unsendable("", value, self._no_descriptors)
         self.transaction.count_descriptors(value)
         self.transaction.need(Prerequisite("fds", [self._sent + 1], make()))
         self._sent += 1

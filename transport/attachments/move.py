@@ -21,6 +21,7 @@ from actors.transport.errors import Moved, StillViewed, Unsendable, short_repr
 from actors.transport.memory.buffer import Buffer
 
 __all__ = [
+    "CANNOT_LEAVE",
     "NO_DESCRIPTORS",
     "Move",
     "MovePhase",
@@ -34,6 +35,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+CANNOT_LEAVE: Final = "it cannot leave this machine"
 NO_DESCRIPTORS: Final = "sockets and streams can be sent in messages only"
 ONE_OWNER: Final = (
     "a moved value has one owner, so it cannot be in a message that is sent more than once"

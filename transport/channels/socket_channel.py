@@ -4,7 +4,6 @@ Two processes that talk much also have rings in shared memory (`Rings`), which c
 """
 
 import errno
-import socket
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -29,6 +28,7 @@ from actors.transport.wire.socket_io import (
     ANCILLARY,
     CLOEXEC,
     CTRUNC,
+    StreamSocket,
     prepare,
     received_fds,
     write,
@@ -44,7 +44,7 @@ _AGAIN_AFTER: Final = 0.01
 """Seconds until the next try, as no event says when there is room."""
 
 
-class Channel(MessageChannel[socket.socket]):
+class Channel(MessageChannel[StreamSocket]):
     """Sends and receives messages over one end of an AF_UNIX stream socketpair, which it owns.
 
     The arguments are those of `MessageChannel`.
@@ -52,7 +52,7 @@ class Channel(MessageChannel[socket.socket]):
 
     congested: bool
 
-    def _open(self, carrier: socket.socket, encoder: Encoder) -> None:
+    def _open(self, carrier: StreamSocket, encoder: Encoder) -> None:
         self._sock = carrier
         self.encoder = encoder
         self._frames = FrameDecoder(self._limits.message + self._limits.envelope)
@@ -79,9 +79,15 @@ class Channel(MessageChannel[socket.socket]):
         self._frame_counts = [0, 0]
         self._fd_counts = [0, 0]
         self.rings: Rings = Rings(self, self._loop, self._frames, self._frame_counts, self._bytes)
-        prepare(carrier)
+        self._prepare(carrier)
         self._fd = carrier.fileno()
         self._loop.watch_readable(self._fd, self._read)
+
+    def _prepare(self, carrier: Any) -> None:
+        prepare(carrier)
+
+    def _close_carrier(self) -> None:
+        self._sock.close()
 
     def _release(self) -> None:
         self._ended = True
@@ -89,7 +95,7 @@ class Channel(MessageChannel[socket.socket]):
         self._watch_writable(wanted=False)
         self._outbox.clear()
         self._received_fds.close()
-        self._sock.close()
+        self._close_carrier()
         self.rings.close()
         self._tell_written()
 

@@ -9,11 +9,20 @@ import fcntl
 import os
 import socket
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final, Protocol
 
 from actors.transport.wire.frames import MAX_FDS
 
-__all__ = ["ANCILLARY", "CLOEXEC", "CTRUNC", "pair", "prepare", "received_fds", "write"]
+__all__ = [
+    "ANCILLARY",
+    "CLOEXEC",
+    "CTRUNC",
+    "StreamSocket",
+    "pair",
+    "prepare",
+    "received_fds",
+    "write",
+]
 
 _BUFFER: Final = 1024 * 1024
 _FIRST: Final = 3
@@ -26,6 +35,18 @@ CLOEXEC: Final = int(getattr(socket, "MSG_CMSG_CLOEXEC", 0))
 """The flags of a read."""
 CTRUNC: Final = int(socket.MSG_CTRUNC)
 """The flag that a read returns if the kernel dropped descriptors."""
+
+
+class StreamSocket(Protocol):
+    """The methods of a connected `socket.socket` by which a channel reads and writes."""
+
+    def fileno(self) -> int: ...
+    def close(self) -> None: ...
+    def send(self, data: Any, flags: int = ..., /) -> int: ...
+    def sendmsg(self, buffers: Any, ancillary: Any = ..., /) -> int: ...
+    def recvmsg_into(
+        self, buffers: Any, ancillary_size: int = ..., flags: int = ..., /
+    ) -> tuple[int, list[tuple[int, int, bytes]], int, Any]: ...
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
@@ -72,7 +93,7 @@ def _moved_up(fd: int) -> int:
     return moved
 
 
-def write(sock: socket.socket, buffers: Sequence[bytes | memoryview], fds: Sequence[int]) -> int:
+def write(sock: StreamSocket, buffers: Sequence[bytes | memoryview], fds: Sequence[int]) -> int:
     """Write what the socket takes; `fds` go with the first byte.
 
     Returns:
