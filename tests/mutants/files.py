@@ -29,6 +29,12 @@ _BALANCING: Final = (
     "tests/routing/test_fairness.py",
 )
 _BYTES: Final = ("tests/transport/test_frames.py", "tests/transport/test_channel.py")
+_RINGS: Final = (
+    "tests/transport/test_rings.py",
+    "tests/transport/test_hostile_rings.py",
+    "tests/transport/test_spin.py",
+)
+_CODEC: Final = ("tests/transport/test_codec.py", "tests/transport/test_twins.py")
 _REMOTING: Final = (
     "tests/remoting/test_credit.py",
     "tests/contracts/test_bounds.py",
@@ -84,6 +90,25 @@ FILES: Final[dict[str, tuple[str, ...]]] = {
     ),
     "transport/channels/socket_channel.py": _BYTES,
     "transport/channels/thread_channel.py": ("tests/transport/test_thread_channel.py",),
+    "transport/channels/spin.py": ("tests/transport/test_spin.py",),
+    "transport/channels/inbound_ring.py": _RINGS,
+    "transport/channels/outbound_ring.py": _RINGS,
+    "transport/channels/rings.py": _RINGS,
+    "transport/codec/plain_value.py": _CODEC,
+    "transport/types/twins.py": ("tests/transport/test_snapshot.py", *_CODEC),
+    # -- actors ---------------------------------------------------------------------------
+    "actors/_actor/cron.py": ("tests/actor/test_cron.py",),
+    # -- node groups ----------------------------------------------------------------------
+    "actors/_system/scaling_rule.py": ("tests/system/test_scaling_rule.py",),
+    # -- programs -------------------------------------------------------------------------
+    "actors/programs/checking.py": ("tests/programs/test_options.py",),
+    "actors/programs/options.py": ("tests/programs/test_options.py",),
+    "actors/programs/ports.py": ("tests/programs/test_lives.py", "tests/programs/test_options.py"),
+    "actors/programs/health.py": ("tests/programs/test_health.py",),
+    "actors/programs/limits.py": (
+        "tests/programs/test_limits.py",
+        "tests/programs/test_options.py",
+    ),
     # -- actors of other nodes ------------------------------------------------------------
     "actors/_remoting/peer.py": _REMOTING,
     "actors/_remoting/remote_actor.py": _REMOTING,

@@ -55,6 +55,33 @@ def test_windows_that_find_nothing_end_it_and_the_next_try_comes_later_each_time
     assert tries == [64, 128, 256, 512, 1024, 2048, 4096, 4096, 4096]
 
 
+@pytest.mark.parametrize("hits, misses", [(0, 4), (1, 6), (2, 8), (100, 8)])
+def test_each_hit_pays_for_two_misses_and_many_for_eight(cpu: Cpu, hits: int, misses: int) -> None:
+    spin = Spin(cpu)
+    for _ in range(hits):
+        spin.found()
+    for _ in range(misses):
+        assert spin.pays
+        spin.missed()
+    assert not spin.pays
+
+
+def test_of_many_hits_every_eighth_looks_at_the_preemptions() -> None:
+    looks: list[int] = []
+
+    def preemptions() -> int:
+        looks.append(1)
+        return 0
+
+    spin = Spin(preemptions)
+    for _ in range(2):
+        spin.found()
+    looks.clear()
+    for _ in range(80):
+        spin.found()
+    assert len(looks) == 10
+
+
 def test_more_hits_than_misses_keep_it(cpu: Cpu) -> None:
     spin = Spin(cpu)
     for _ in range(1000):
@@ -75,6 +102,26 @@ def test_hits_for_which_this_thread_lost_its_cpu_end_it(cpu: Cpu) -> None:
     cpu.lost += 1
     spin.found()
     assert not spin.pays
+
+
+def test_one_preemption_in_one_window_is_none_that_has_happened_by_chance_also_later(
+    cpu: Cpu,
+) -> None:
+    spin = Spin(cpu)
+    spin.found()
+    cpu.lost += 1
+    spin.found()
+    assert not spin.pays
+
+
+def test_one_preemption_in_two_windows_is_chance(cpu: Cpu) -> None:
+    spin = Spin(cpu)
+    for _ in range(3):
+        spin.found()
+    cpu.lost += 1
+    spin.missed()
+    spin.found()
+    assert spin.pays
 
 
 def test_one_preemption_in_many_windows_is_chance(cpu: Cpu) -> None:
@@ -101,6 +148,17 @@ def test_a_try_that_pays_again_is_no_longer_put_off(cpu: Cpu) -> None:
     while spin.pays:
         spin.missed()
     assert wakes_until_it_pays(spin) == 64
+
+
+def test_wake_ups_while_it_is_tried_put_nothing_off(cpu: Cpu) -> None:
+    spin = Spin(cpu)
+    for _ in range(4):
+        spin.missed()
+    wakes_until_it_pays(spin)
+    for _ in range(1000):
+        spin.woken()
+    spin.missed()
+    assert wakes_until_it_pays(spin) == 128
 
 
 def test_it_is_never_done_without_a_second_cpu(cpu: Cpu) -> None:
