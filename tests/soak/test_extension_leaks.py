@@ -2,8 +2,8 @@
 
 Every value is copied, packed and read, whole and damaged, thousands of times; messages are told and asked, and
 rings are written and read. The blocks of memory that Python has in use are counted before and after; so are all
-references where Python counts them (a build with --with-pydebug, for which msgpack has to be compiled, too: what was
-compiled for another build counts none of its own).
+references where Python counts them: a build with --with-pydebug, for which msgpack has to be compiled, too, as
+what was compiled for another build counts none of its own.
 """
 
 from __future__ import annotations
