@@ -42,7 +42,7 @@ class TlsChannel(Channel):
     _sock: ChannelSession
 
     def _open(self, carrier: StreamSocket, encoder: Encoder) -> None:
-        self.gone = False
+        self.gone: bool = False
         self.on_gone: Callable[[], object] = _nothing
         super()._open(carrier, encoder)
         self._sock.on_owing = self._on_owing

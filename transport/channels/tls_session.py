@@ -89,7 +89,7 @@ class TlsSession:
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         try:
             host, port, *_ = sock.getpeername()
-            self.peer = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            self.peer: str = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
             if context is not None:
                 self._tls = context.wrap_bio(
                     self._in, self._out, server_side=server, server_hostname=name
@@ -100,7 +100,7 @@ class TlsSession:
         except BaseException:
             sock.close()
             raise
-        self.shaken = self._tls is None
+        self.shaken: bool = self._tls is None
         self._raw = memoryview(bytearray(0 if self._tls is None else _READ))
 
     @property
