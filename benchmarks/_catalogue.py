@@ -3,30 +3,19 @@
 A benchmark is one entry here, one program in `ours/` and one in `peers/`.
 """
 
-import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
 from benchmarks._broadcast import BURST, LARGE, SINGLE
 from benchmarks._harness import ROOT, Benchmark, BenchmarkError, Figures, Limit, Program, Target
+from benchmarks._sides import PEER_PYTHON, erlang_peer, node_peer, ours, python_peer, stdlib
 from benchmarks.ours import router
 
-_PEERS: Final = ROOT / "benchmarks" / "peers"
 _APP: Final = "benchmarks.ours.asgi_app:app"
-_PEER_PYTHON: Final = ROOT / ".peers" / "venv" / "bin" / "python"
-
-
 _IN_PYTHON: Final = {"ACTORS_SPEEDUPS": "0"}
 _WITHOUT_RING: Final = {"ACTORS_RING_AT": "0"}
-
-
-def _ours(
-    name: str, *arguments: str, called: str = "ours", variables: Mapping[str, str] | None = None
-) -> Program:
-    command = (sys.executable, "-m", f"benchmarks.ours.{name}", *arguments)
-    return Program(name=called, command=command, variables=variables or {})
 
 
 def _tells(number: float, mapping: float, instance: float) -> tuple[Target, ...]:
@@ -37,25 +26,11 @@ def _tells(number: float, mapping: float, instance: float) -> tuple[Target, ...]
     )
 
 
-def _python_peer(name: str, module: str, *arguments: str) -> Program:
-    if not _PEER_PYTHON.exists():
-        raise BenchmarkError(f"{name} is not installed here: run benchmarks/peers/setup.sh")
-    command = (str(_PEER_PYTHON), "-m", f"benchmarks.peers.{module}", *arguments)
-    return Program(name=name, command=command)
-
-
-def _node_peer(name: str, script: str, *arguments: str) -> Program:
-    node = shutil.which("node")
-    if node is None:
-        raise BenchmarkError(f"{name} needs Node.js 18 or later on the PATH, and none is there")
-    return Program(name=name, command=(node, str(_PEERS / script), *arguments))
-
-
 def _local() -> Benchmark:
     return Benchmark(
         name="local",
-        ours=_ours("local"),
-        peer=_python_peer("Pykka", "pykka_local"),
+        ours=ours("local"),
+        peer=python_peer("Pykka", "pykka_local"),
         targets=(*_tells(8.0, 6.0, 6.0), Target(metric="ask us", at_most=0.05)),
     )
 
@@ -63,43 +38,36 @@ def _local() -> Benchmark:
 def _local_in_python() -> Benchmark:
     return Benchmark(
         name="local-in-python",
-        ours=_ours("local", called="ours, without C", variables=_IN_PYTHON),
-        peer=_python_peer("Pykka", "pykka_local"),
+        ours=ours("local", called="ours, without C", variables=_IN_PYTHON),
+        peer=python_peer("Pykka", "pykka_local"),
         targets=(Target(metric="tell/s", at_least=4.0),),
     )
-
-
-def _erlang_peer(script: str) -> Program:
-    escript = shutil.which("escript")
-    if escript is None:
-        raise BenchmarkError("Erlang is not installed here: run benchmarks/peers/setup.sh")
-    return Program(name="Erlang", command=(escript, str(_PEERS / script)))
 
 
 def _erlang() -> Benchmark:
     return Benchmark(
         name="erlang",
-        ours=_ours("local"),
-        peer=_erlang_peer("erlang_local.escript"),
+        ours=ours("local"),
+        peer=erlang_peer("erlang_local.escript"),
         targets=(Target(metric="ask us", at_most=1.5),),
     )
 
 
 def _savina(peer: str) -> Benchmark:
     peers: dict[str, Callable[[], Program]] = {
-        "pykka": lambda: _python_peer("Pykka", "savina_pykka"),
-        "xoscar": lambda: _python_peer("xoscar", "savina_xoscar"),
-        "erlang": lambda: _erlang_peer("erlang_savina.escript"),
+        "pykka": lambda: python_peer("Pykka", "savina_pykka"),
+        "xoscar": lambda: python_peer("xoscar", "savina_xoscar"),
+        "erlang": lambda: erlang_peer("erlang_savina.escript"),
     }
-    return Benchmark(name=f"savina-{peer}", ours=_ours("savina"), peer=peers[peer](), targets=())
+    return Benchmark(name=f"savina-{peer}", ours=ours("savina"), peer=peers[peer](), targets=())
 
 
 def _framework(name: str, module: str, *arguments: str) -> Benchmark:
     """Return a benchmark of another actor framework in Python and ours, both over processes."""
     return Benchmark(
         name=name.lower(),
-        ours=_ours("node", "process"),
-        peer=_python_peer(name, module, *arguments),
+        ours=ours("node", "process"),
+        peer=python_peer(name, module, *arguments),
         targets=(Target(metric="tell/s", at_least=40.0), Target(metric="ask us", at_most=0.025)),
     )
 
@@ -107,8 +75,8 @@ def _framework(name: str, module: str, *arguments: str) -> Benchmark:
 def _process() -> Benchmark:
     return Benchmark(
         name="process",
-        ours=_ours("node", "process"),
-        peer=_node_peer("Node cluster IPC", "node_messages.js", "cluster"),
+        ours=ours("node", "process"),
+        peer=node_peer("Node cluster IPC", "node_messages.js", "cluster"),
         targets=(*_tells(3.0, 2.5, 1.5), Target(metric="ask us", at_most=0.5)),
     )
 
@@ -116,8 +84,8 @@ def _process() -> Benchmark:
 def _process_in_python() -> Benchmark:
     return Benchmark(
         name="process-in-python",
-        ours=_ours("node", "process", called="ours, without C", variables=_IN_PYTHON),
-        peer=_node_peer("Node cluster IPC", "node_messages.js", "cluster"),
+        ours=ours("node", "process", called="ours, without C", variables=_IN_PYTHON),
+        peer=node_peer("Node cluster IPC", "node_messages.js", "cluster"),
         targets=(Target(metric="tell/s", at_least=1.5),),
     )
 
@@ -125,8 +93,8 @@ def _process_in_python() -> Benchmark:
 def _process_without_ring() -> Benchmark:
     return Benchmark(
         name="process-without-ring",
-        ours=_ours("node", "process", called="ours, without rings", variables=_WITHOUT_RING),
-        peer=_node_peer("Node cluster IPC", "node_messages.js", "cluster"),
+        ours=ours("node", "process", called="ours, without rings", variables=_WITHOUT_RING),
+        peer=node_peer("Node cluster IPC", "node_messages.js", "cluster"),
         targets=(Target(metric="ask us", at_most=1.0),),
     )
 
@@ -135,8 +103,8 @@ def _ring() -> Benchmark:
     """Return what a ring changes: nothing for the worse, however busy the machine is."""
     return Benchmark(
         name="ring",
-        ours=_ours("node", "process"),
-        peer=_ours("node", "process", called="without rings", variables=_WITHOUT_RING),
+        ours=ours("node", "process"),
+        peer=ours("node", "process", called="without rings", variables=_WITHOUT_RING),
         targets=(Target(metric="tell/s", at_least=0.9), Target(metric="ask us", at_most=1.1)),
     )
 
@@ -144,8 +112,8 @@ def _ring() -> Benchmark:
 def _thread() -> Benchmark:
     return Benchmark(
         name="thread",
-        ours=_ours("node", "thread"),
-        peer=_node_peer("Node worker_threads", "node_messages.js", "worker"),
+        ours=ours("node", "thread"),
+        peer=node_peer("Node worker_threads", "node_messages.js", "worker"),
         targets=(Target(metric="tell/s", at_least=2.0), Target(metric="ask us", at_most=1.2)),
     )
 
@@ -153,8 +121,8 @@ def _thread() -> Benchmark:
 def _payloads() -> Benchmark:
     return Benchmark(
         name="payloads",
-        ours=_ours("payloads"),
-        peer=_node_peer("Node worker_threads", "node_payloads.js"),
+        ours=ours("payloads"),
+        peer=node_peer("Node worker_threads", "node_payloads.js"),
         targets=(
             Target(metric="bytes ms", payload="100 MiB", at_most=0.6),
             Target(metric="array ms", payload="100 MiB", at_most=0.1),
@@ -166,8 +134,8 @@ def _payloads() -> Benchmark:
 def _supervised() -> Benchmark:
     return Benchmark(
         name="supervised",
-        ours=_ours("supervised", called="below 8 supervisors"),
-        peer=_ours("local", called="spawned"),
+        ours=ours("supervised", called="below 8 supervisors"),
+        peer=ours("local", called="spawned"),
         targets=(Target(metric="tell/s", at_least=0.95), Target(metric="ask us", at_most=1.05)),
     )
 
@@ -175,8 +143,8 @@ def _supervised() -> Benchmark:
 def _keyed() -> Benchmark:
     return Benchmark(
         name="keyed",
-        ours=_ours("keyed", "key", called="by key"),
-        peer=_ours("keyed", "address", called="by address"),
+        ours=ours("keyed", "key", called="by key"),
+        peer=ours("keyed", "address", called="by address"),
         targets=(Target(metric="ask us", at_most=2.0), Target(metric="tell/s", at_least=0.25)),
     )
 
@@ -184,8 +152,8 @@ def _keyed() -> Benchmark:
 def _batches() -> Benchmark:
     return Benchmark(
         name="batches",
-        ours=_ours("batches", "together", called="by batches"),
-        peer=_ours("batches", "alone", called="one by one"),
+        ours=ours("batches", "together", called="by batches"),
+        peer=ours("batches", "alone", called="one by one"),
         targets=(Target(metric="ask/s", at_least=8.0),),
     )
 
@@ -193,22 +161,27 @@ def _batches() -> Benchmark:
 def _blocking(peer: str) -> Benchmark:
     return Benchmark(
         name="blocking",
-        ours=_ours("blocking", "ask", called="blocking actor"),
-        peer=_ours("blocking", peer, called=f"executor, {peer}"),
+        ours=ours("blocking", "ask", called="blocking actor"),
+        peer=ours("blocking", peer, called=f"executor, {peer}"),
         targets=(Target(metric="round trip us", at_most=1.5),),
     )
 
 
-def _stdlib(what: str) -> Program:
-    command = (sys.executable, "-m", "benchmarks.peers.stdlib_pool", what)
-    return Program(name="ProcessPoolExecutor", command=command)
+def _big_tells() -> Benchmark:
+    command = (sys.executable, "-m", "benchmarks.peers.stdlib_pipe")
+    return Benchmark(
+        name="big-tells",
+        ours=ours("big_tells"),
+        peer=Program(name="multiprocessing.Pipe", command=command),
+        targets=(Target(metric="us", at_most=1.5),),
+    )
 
 
 def _pool() -> Benchmark:
     return Benchmark(
         name="pool",
-        ours=_ours("pool", "noops"),
-        peer=_stdlib("noops"),
+        ours=ours("pool", "noops"),
+        peer=stdlib("noops"),
         targets=(
             Target(metric="tasks/s", payload="500 under way", at_least=5.0),
             Target(metric="tasks/s", payload="chunks of 32", at_least=1.0),
@@ -221,17 +194,17 @@ def _piscina() -> Benchmark:
         raise BenchmarkError("piscina is not installed here: run benchmarks/peers/setup.sh")
     return Benchmark(
         name="piscina",
-        ours=_ours("pool", "singly"),
-        peer=_node_peer("piscina", "node_piscina.js"),
+        ours=ours("pool", "singly"),
+        peer=node_peer("piscina", "node_piscina.js"),
         targets=(Target(metric="tasks/s", at_least=1.0),),
     )
 
 
 def _pool_computing() -> Benchmark:
-    apart = _stdlib("computing")
+    apart = stdlib("computing")
     return Benchmark(
         name="pool-computing",
-        ours=_ours("pool", "computing"),
+        ours=ours("pool", "computing"),
         peer=Program(name="two processes apart", command=apart.command),
         targets=(
             Target(metric="scrypt/s", at_least=0.97),
@@ -243,8 +216,8 @@ def _pool_computing() -> Benchmark:
 def _pool_arrays() -> Benchmark:
     return Benchmark(
         name="pool-arrays",
-        ours=_ours("pool", "arrays"),
-        peer=_stdlib("arrays"),
+        ours=ours("pool", "arrays"),
+        peer=stdlib("arrays"),
         targets=(
             Target(metric="100 MB ms", payload="the first time", at_most=0.5),
             Target(metric="100 MB ms", payload="the third time", at_most=0.15),
@@ -255,7 +228,7 @@ def _pool_arrays() -> Benchmark:
 def _pool_skewed() -> Benchmark:
     return Benchmark(
         name="pool-skewed",
-        ours=_ours("pool", "skewed"),
+        ours=ours("pool", "skewed"),
         peer=Limit(figures={("skewed s", "1 x 2 s, 10 x 0.1 s"): 2.0}),
         targets=(Target(metric="skewed s", at_most=1.05),),
     )
@@ -264,7 +237,7 @@ def _pool_skewed() -> Benchmark:
 def _pool_cancelled() -> Benchmark:
     return Benchmark(
         name="pool-cancelled",
-        ours=_ours("pool", "cancelled"),
+        ours=ours("pool", "cancelled"),
         peer=Limit(figures={("serves again ms", "after its grace"): 60.0}),
         targets=(Target(metric="serves again ms", at_most=1.0),),
     )
@@ -274,7 +247,7 @@ def _crash() -> Benchmark:
     metric = "crash to next message us"
     return Benchmark(
         name="crash",
-        ours=_ours("restart", "actor"),
+        ours=ours("restart", "actor"),
         peer=Limit(figures={(metric, "actor"): 200.0}),
         targets=(Target(metric=metric, at_most=1.0),),
     )
@@ -283,8 +256,8 @@ def _crash() -> Benchmark:
 def _node_restart() -> Benchmark:
     return Benchmark(
         name="node-restart",
-        ours=_ours("restart", "node"),
-        peer=_node_peer("Node cluster", "node_restart.js"),
+        ours=ours("restart", "node"),
+        peer=node_peer("Node cluster", "node_restart.js"),
         targets=(Target(metric="kill to serving ms", at_most=0.5),),
     )
 
@@ -294,7 +267,7 @@ def _programs() -> Benchmark:
         raise BenchmarkError("PM2 is not installed here: run benchmarks/peers/setup.sh")
     return Benchmark(
         name="programs",
-        ours=_ours("programs"),
+        ours=ours("programs"),
         peer=Program(name="PM2", command=(sys.executable, "-m", "benchmarks.peers.pm2_programs")),
         targets=(
             Target(metric="crash to TCP ready ms", at_most=0.3),
@@ -304,11 +277,26 @@ def _programs() -> Benchmark:
     )
 
 
+def _log_lines() -> Benchmark:
+    wanted = 100_000.0
+    promised: Figures = {
+        (metric, what): wanted
+        for what in ("printed", "records")
+        for metric in ("lines/s", "lines per CPU second")
+    }
+    return Benchmark(
+        name="log-lines",
+        ours=ours("log_lines"),
+        peer=Limit(figures=promised | {("MiB", "memory"): 100.0}),
+        targets=(Target(metric="lines/s", at_least=1.0),),
+    )
+
+
 def _app_restart() -> Benchmark:
     metric = "kill to serving ms"
     return Benchmark(
         name="app-restart",
-        ours=_ours("restart", "app"),
+        ours=ours("restart", "app"),
         peer=Limit(figures={(metric, "FastAPI, preloaded"): 60.0}),
         targets=(Target(metric=metric, at_most=1.0),),
     )
@@ -322,7 +310,7 @@ def _tree() -> Benchmark:
     }
     return Benchmark(
         name="tree",
-        ours=_ours("tree"),
+        ours=ours("tree"),
         peer=Limit(figures=promised),
         targets=tuple(Target(metric=metric, at_most=1.0) for metric, _ in promised),
     )
@@ -336,7 +324,7 @@ def _spawns() -> Benchmark:
     }
     return Benchmark(
         name="spawns",
-        ours=_ours("spawns"),
+        ours=ours("spawns"),
         peer=Limit(figures=promised),
         targets=tuple(Target(metric=metric, at_least=1.0) for metric, _ in promised),
     )
@@ -354,7 +342,7 @@ def _growth() -> Benchmark:
     }
     return Benchmark(
         name="growth",
-        ours=_ours("growth"),
+        ours=ours("growth"),
         peer=Limit(figures=promised),
         targets=tuple(
             Target(metric=metric, payload=payload, at_most=1.0) for metric, payload in promised
@@ -371,7 +359,7 @@ def _memory() -> Benchmark:
     }
     return Benchmark(
         name="memory",
-        ours=_ours("memory"),
+        ours=ours("memory"),
         peer=Limit(figures=promised),
         targets=tuple(
             Target(metric=metric, payload=payload, at_most=1.0) for metric, payload in promised
@@ -383,7 +371,7 @@ def _preload() -> Benchmark:
     metric = "memory / array"
     return Benchmark(
         name="preload",
-        ours=_ours("preload"),
+        ours=ours("preload"),
         peer=Limit(figures={(metric, "500 MiB, 4 nodes"): 1.1}),
         targets=(Target(metric=metric, at_most=1.0),),
     )
@@ -395,14 +383,14 @@ def _served(name: str, driver: str, command: Sequence[str]) -> Program:
 
 
 def _peer_server(name: str, program: str, *arguments: str, driver: str = "_http") -> Program:
-    found = _PEER_PYTHON.parent / program
+    found = PEER_PYTHON.parent / program
     if not found.exists():
         raise BenchmarkError(f"{name} is not installed here: run benchmarks/peers/setup.sh")
     return _served(name, driver, [str(found), *arguments])
 
 
 def _router() -> Benchmark:
-    node = _node_peer("Node cluster", "node_http.js", "{port}", "2")
+    node = node_peer("Node cluster", "node_http.js", "{port}", "2")
     return Benchmark(
         name="router",
         ours=_served("ours", "_http", router.command("handle", "least-connections", nodes=2)),
@@ -534,6 +522,7 @@ CATALOGUE: Final[dict[str, Callable[[], Benchmark]]] = {
     "ring": _ring,
     "thread": _thread,
     "payloads": _payloads,
+    "big-tells": _big_tells,
     "supervised": _supervised,
     "batches": _batches,
     "keyed": _keyed,
@@ -549,6 +538,7 @@ CATALOGUE: Final[dict[str, Callable[[], Benchmark]]] = {
     "node-restart": _node_restart,
     "app-restart": _app_restart,
     "programs": _programs,
+    "log-lines": _log_lines,
     "tree": _tree,
     "spawns": _spawns,
     "growth": _growth,

@@ -61,6 +61,52 @@ def test_without_memory_left_it_does_not_grow() -> None:
     assert after(ScalingRule(1, 4, 0.0), [10, 13, 20], load(2, 1.0, memory_left=0.09)) == [2, 2, 2]
 
 
+@pytest.mark.parametrize(
+    "look, wanted",
+    [
+        (load(2, 0.75), 3),
+        (load(2, 0.74), 2),
+        (load(2, 0.6, waiting=200), 3),
+        (load(1, 0.75, memory_left=0.1), 2),
+        (load(4, 1.0), 4),
+    ],
+    ids=["busy enough", "not quite", "many wait", "just enough memory", "no more allowed"],
+)
+def test_where_a_node_more_begins(look: GroupLoad, wanted: int) -> None:
+    assert after(ScalingRule(1, 4, 0.0), [10, 13], look)[-1] == wanted
+
+
+@pytest.mark.parametrize(
+    "look, wanted",
+    [
+        (load(2, 0.24), 1),
+        (load(2, 0.25), 2),
+        (load(3, 0.3), 2),
+        (load(2, 0.1, waiting=99), 1),
+        (load(2, 0.1, waiting=100), 2),
+        (load(1, 0.0), 1),
+    ],
+    ids=["rests", "not quite", "two could do it", "few wait", "too many wait", "the last"],
+)
+def test_where_a_node_less_begins(look: GroupLoad, wanted: int) -> None:
+    rule = ScalingRule(1, 4, 0.0)
+    assert after(rule, [100, 160], look)[-1] == wanted
+    if wanted < look.nodes:
+        assert rule.why == f"its loops compute {look.busy:.0%} of their time"
+
+
+def test_it_is_pressed_while_a_node_more_is_wanted_that_cannot_be_had() -> None:
+    rule = ScalingRule(1, 2, 0.0)
+    assert not rule.pressed
+    rule.wanted(load(2, 1.0), 10)
+    assert rule.pressed
+    rule.wanted(load(2, 0.6), 11)
+    assert not rule.pressed
+    rule.wanted(load(2, 1.0), 12)
+    rule.changed(13)
+    assert not rule.pressed
+
+
 @given(
     st.integers(1, 5),
     st.integers(0, 5),
