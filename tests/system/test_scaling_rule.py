@@ -97,14 +97,12 @@ def test_where_a_node_less_begins(look: GroupLoad, wanted: int) -> None:
 
 def test_it_is_pressed_while_a_node_more_is_wanted_that_cannot_be_had() -> None:
     rule = ScalingRule(1, 2, 0.0)
-    assert not rule.pressed
-    rule.wanted(load(2, 1.0), 10)
-    assert rule.pressed
-    rule.wanted(load(2, 0.6), 11)
-    assert not rule.pressed
-    rule.wanted(load(2, 1.0), 12)
+    seen = [rule.pressed]
+    for now, busy in ((10, 1.0), (11, 0.6), (12, 1.0)):
+        rule.wanted(load(2, busy), now)
+        seen.append(rule.pressed)
     rule.changed(13)
-    assert not rule.pressed
+    assert [*seen, rule.pressed] == [False, True, False, True, False]
 
 
 @given(
