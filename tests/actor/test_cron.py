@@ -14,10 +14,11 @@ import sniffio
 import trio
 
 from actors import Actor, Ref, System, concurrent, local
-from actors._actor.cron import CronSchedule
+from actors._actor.cron import CronSchedule, CronTimer
 from actors._base.events import Event, EventStream
 from actors.errors import NotAMessage
 from actors.testing import Probe, running_system
+from actors.transport.testing import ManualLoop
 from tests.actor.virtual_time import VIRTUAL_LOOPS, virtual_loop
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -202,3 +203,60 @@ async def test_what_may_run_beside_itself_and_what_is_no_message_are_refused() -
         ref = await _nightly(system, await Probe.start(system), Wall())
         with pytest.raises(NotAMessage):
             await ref.ask(Nightly.follow_nothing)
+
+
+class At:
+    """A wall clock that a test sets, and a `CronTimer` whose loop runs when the test lets time pass."""
+
+    def __init__(self, expression: str, now: str) -> None:
+        self.loop = ManualLoop()
+        self.now = datetime.fromisoformat(now)
+        self.told: list[tuple[str, int]] = []
+        schedule = CronSchedule(expression, UTC)
+        loop: Any = self.loop
+        self.timer = CronTimer(schedule, loop, self._clock, self._tell)
+
+    def _clock(self) -> float:
+        return self.now.timestamp()
+
+    def _tell(self, first: datetime, count: int) -> None:
+        self.told.append((first.strftime("%d %H:%M"), count))
+
+    def __call__(self, now: str) -> list[tuple[str, int]]:
+        """What it says when it looks at this time, once."""
+        self.told.clear()
+        self.now = datetime.fromisoformat(now)
+        self.loop.let_time_pass()
+        self.loop.turn()
+        return list(self.told)
+
+    @property
+    def waits(self) -> list[float]:
+        return [call.seconds for call in self.loop.later]
+
+
+def test_a_time_is_due_from_its_first_moment_and_until_then_the_clock_is_read_each_minute() -> None:
+    at = At("0 3 * * *", "2026-01-05T02:58:30+00:00")
+    assert at.waits == [60]
+    assert at("2026-01-05T02:59:59+00:00") == []
+    assert at.waits == [1]
+    assert at("2026-01-05T03:00:00+00:00") == [("05 03:00", 1)]
+    assert at("2026-01-06T03:00:00+00:00") == [("06 03:00", 1)]
+
+
+def test_times_that_have_passed_are_counted_up_to_ten_thousand() -> None:
+    at = At("* * * * *", "2026-01-05T00:00:30+00:00")
+    # Of the last one, which is due in this moment, nothing is told a second time.
+    assert at("2026-01-11T22:41:00+00:00") == [("05 00:01", 10_000)]
+    assert at.waits == [60]
+    assert at("2026-01-11T22:42:00+00:00") == [("11 22:42", 1)]
+    assert at("2026-01-19T00:00:00+00:00") == [("11 22:43", 10_000)]
+    assert at("2026-01-19T00:01:00+00:00") == [("19 00:01", 1)]
+
+
+def test_one_that_is_cancelled_looks_no_more() -> None:
+    at = At("* * * * *", "2026-01-05T00:00:30+00:00")
+    at.timer.cancel()
+    assert at.waits == []
+    at.timer._look()
+    assert (at.told, at.waits) == ([], [])

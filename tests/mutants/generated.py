@@ -96,7 +96,7 @@ def _children(node: ast.AST) -> Iterator[ast.AST]:
         if isinstance(node, ast.AnnAssign) and node.value is not None:
             yield node.value
         return
-    if isinstance(node, ast.JoinedStr):
+    if isinstance(node, ast.JoinedStr) or _is_for_checkers(node):
         return
     for name, value in ast.iter_fields(node):
         if name in {"annotation", "returns", "decorator_list", "bases", "type_params"}:
@@ -104,6 +104,15 @@ def _children(node: ast.AST) -> Iterator[ast.AST]:
         for part in value if isinstance(value, list) else [value]:
             if isinstance(part, ast.AST):
                 yield part
+
+
+def _is_for_checkers(node: ast.AST) -> bool:
+    """Whether it is what only type checkers read."""
+    match node:
+        case ast.If(ast.Name("TYPE_CHECKING")):
+            return True
+        case _:
+            return False
 
 
 def _is_text(node: ast.AST) -> bool:
@@ -132,6 +141,8 @@ def _of(node: ast.AST, text: Callable[[ast.AST], str]) -> Iterator[Edit]:
 
 def _of_statements(node: ast.AST, text: Callable[[ast.AST], str]) -> Iterator[Edit]:
     match node:
+        case ast.If(ast.Name("TYPE_CHECKING")):
+            return
         case ast.If(test) | ast.While(test) | ast.IfExp(test):
             if not isinstance(test, ast.Compare | ast.BoolOp | ast.UnaryOp | ast.Constant):
                 yield test, f"(not ({text(test)}))"
