@@ -82,6 +82,8 @@ def mutants_of(file: str, tests: tuple[str, ...]) -> list[Mutant]:
 
 
 def _edits(node: ast.AST, source: _Source, where: str) -> Iterator[tuple[str, ast.AST, str]]:
+    if _is_for_checkers(node):
+        return
     if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
         where = f"{where}.{node.name}".lstrip(".")
     for changed, new in _of(node, source.text):
@@ -96,7 +98,7 @@ def _children(node: ast.AST) -> Iterator[ast.AST]:
         if isinstance(node, ast.AnnAssign) and node.value is not None:
             yield node.value
         return
-    if isinstance(node, ast.JoinedStr) or _is_for_checkers(node):
+    if isinstance(node, ast.JoinedStr):
         return
     for name, value in ast.iter_fields(node):
         if name in {"annotation", "returns", "decorator_list", "bases", "type_params"}:
@@ -141,8 +143,6 @@ def _of(node: ast.AST, text: Callable[[ast.AST], str]) -> Iterator[Edit]:
 
 def _of_statements(node: ast.AST, text: Callable[[ast.AST], str]) -> Iterator[Edit]:
     match node:
-        case ast.If(ast.Name("TYPE_CHECKING")):
-            return
         case ast.If(test) | ast.While(test) | ast.IfExp(test):
             if not isinstance(test, ast.Compare | ast.BoolOp | ast.UnaryOp | ast.Constant):
                 yield test, f"(not ({text(test)}))"
