@@ -79,7 +79,9 @@ def test_a_day_that_a_zone_skips_and_a_change_of_half_an_hour_are_gaps_too() -> 
     assert due("0 2 * * *", "2026-10-03T12:00+10:30", 1, "Australia/Lord_Howe") == ["04 02:30+1100"]
 
 
-@pytest.mark.parametrize("bad", ["", "* * * *", "61 * * * *", "@daily", "0 0 30 2 *", "a b c d e"])
+@pytest.mark.parametrize(
+    "bad", ["", "* * * *", "61 * * * *", "@daily", "0 0 30 2 *", "0 0 31 4,6 *", "a b c d e"]
+)
 def test_what_is_no_cron_expression_is_refused_by_name(bad: str) -> None:
     with pytest.raises(ValueError, match=r"cron\(schedule\)") as error:
         CronSchedule(bad, UTC)

@@ -16,6 +16,10 @@ _EXACT: Final = (
 
 REASONS: Final[dict[tuple[str, str], str]] = {
     (
+        "actors/_actor/cron.py, CronSchedule.__init__",
+        "self.after(datetime.now(UTC))  ->  pass",
+    ): "cronsim itself refuses the expressions that are never due, as far as we know of them",
+    (
         "actors/_actor/cron.py, _instant",
         "after - before > timedelta(seconds=1)  ->  (after - before >= timedelta(seconds=1))",
     ): "half a second nearer to a whole second, which is what is kept",
