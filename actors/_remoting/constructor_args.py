@@ -52,18 +52,28 @@ def _kept(value: Any, where: str) -> Any:
 
 
 def pack_arguments(
-    host: ActorHost, args: tuple[Any, ...], kwargs: dict[str, Any]
+    host: ActorHost, args: tuple[Any, ...], kwargs: dict[str, Any], *, leave_machine: bool = False
 ) -> list[bytes | SharedBuffer]:
     """Return the arguments as the bodies of frames, and behind them the shared buffers in them.
+
+    Args:
+        host: of this process.
+        args: the arguments.
+        kwargs: those that are given by name.
+        leave_machine: whether they go to another machine, where nothing can be shared.
 
     Raises:
         NotSendable: naming the path of what does not travel.
     """
     if not args and not kwargs:
         return [_NOTHING]
-    # What the encoder introduces is in these bytes alone: it serves again if that was nothing.
-    encoder, host.argument_encoder = host.argument_encoder or host.new_encoder(), None
-    shared = encoder.attachments.kept = []
+    if leave_machine:
+        encoder, shared = host.new_encoder(), []
+        encoder.attachments.refuse_descriptors()
+    else:
+        # What the encoder introduces is in these bytes alone: it serves again if that was nothing.
+        encoder, host.argument_encoder = host.argument_encoder or host.new_encoder(), None
+        shared = encoder.attachments.kept = []
     with as_not_sendable():
         try:
             encoder.pack([_ARGUMENTS, *encoder.encode_args(args, kwargs)])
@@ -72,7 +82,7 @@ def pack_arguments(
             raise
     encoder.attachments.transaction.commit()
     introductions, *bodies = [encoder.take(lane) for lane in Lane]
-    if not introductions and not shared:
+    if not (introductions or shared or leave_machine):
         host.argument_encoder = encoder
     return [*introductions, *(body for some in bodies for body in some), *shared]
 

@@ -1,6 +1,7 @@
 """Connects to an entrance: TCP, TLS, the hello with its ticket, and the entrance's answer.
 
-One generator has the steps. It yields what it waits for, and is driven by a task or by a thread.
+One generator has the steps. It yields what it waits for, and is driven by a task or by a thread. An entrance
+that is crowded may turn away somebody before the hello, who then comes again.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ import os
 import select
 import socket
 import time
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import closing
+from random import random
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from anyio import fail_after, getaddrinfo, wait_readable, wait_writable
+from anyio import fail_after, getaddrinfo, sleep, wait_readable, wait_writable
 
-from actors.machines.hello import WELCOME, pack_hello, read_exactly
+from actors.machines.hello import REFUSED, WELCOME, pack_hello, read_exactly
 from actors.transport.channels.tls_session import LEASE, TlsSession
 
 if TYPE_CHECKING:
@@ -28,7 +31,11 @@ __all__ = ["WITHIN", "dial", "dial_waiting"]
 WITHIN: Final = 10.0
 """Seconds for all of it."""
 
-_CLOSED: Final = "it closed the connection: the ticket is unknown, used, or for something else"
+_PAUSE: Final = 0.05
+"""Seconds until somebody who was turned away comes again for the first time."""
+_LONGEST_PAUSE: Final = 1.0
+_REFUSED: Final = "the ticket is unknown, used, or for something else"
+_CLOSED: Final = "it closed the connection"
 
 
 async def dial(
@@ -55,17 +62,19 @@ async def dial(
         ValueError: the hello is too large; or plain TCP with another machine.
     """
     host, port = address
-    said = pack_hello(ticket, hello)
+    call = _Call(host, material, pack_hello(ticket, hello), lease)
     try:
         with fail_after(within):
             found = await getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            steps = _first_of(found, host, material, said, lease)
-            try:
-                return await _drive(steps)
-            finally:
-                steps.close()
+            while True:
+                with closing(_first_of(found, call)) as steps:
+                    try:
+                        return await _drive(steps)
+                    except _TurnedAway as error:
+                        call.turned_away = error
+                await sleep(call.next_pause())
     except OSError as error:
-        raise _failed(address, error, within) from error
+        raise call.failed(address, error, within) from error
 
 
 async def _drive(steps: Generator[tuple[socket.socket, bool], None, TlsSession]) -> TlsSession:
@@ -90,16 +99,18 @@ def dial_waiting(
     """As `dial`, for a thread of one's own: it blocks."""
     host, port = address
     until = time.monotonic() + within
-    said = pack_hello(ticket, hello)
+    call = _Call(host, material, pack_hello(ticket, hello), lease)
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        steps = _first_of(found, host, material, said, lease)
-        try:
-            return _drive_waiting(steps, until)
-        finally:
-            steps.close()
+        while True:
+            with closing(_first_of(found, call)) as steps:
+                try:
+                    return _drive_waiting(steps, until)
+                except _TurnedAway as error:
+                    call.turned_away = error
+            time.sleep(min(call.next_pause(), max(0.0, until - time.monotonic())))
     except OSError as error:
-        raise _failed(address, error, within) from error
+        raise call.failed(address, error, within) from error
 
 
 def _drive_waiting(
@@ -118,20 +129,46 @@ def _drive_waiting(
             raise TimeoutError
 
 
-def _failed(address: tuple[str, int], error: OSError, within: float) -> ConnectionError:
-    why = (
-        f"no answer within {within:g} s"
-        if isinstance(error, TimeoutError)
-        else error.strerror or str(error)
-    )
-    return ConnectionError(f"{address[0]}:{address[1]} did not let us in: {why}")
-
-
 # ------------------------------------------------------------ the steps
 
 
+class _TurnedAway(ConnectionResetError):
+    """The entrance closed the connection before the hello: the ticket is still good."""
+
+
+class _Call:
+    """What is said, and to whom."""
+
+    def __init__(self, host: str, material: Material | None, said: bytes, lease: float) -> None:
+        # Made before there is a connection: a crowded entrance does not wait for who is slow.
+        self.context: SSLContext | None = (
+            None if material is None else material.context(server=False)
+        )
+        self.name: str | None = None if material is None else material.server or host
+        self.said = said
+        self.lease = lease
+        self.turned_away: OSError | None = None
+        """Why the last try failed, of those after which another one follows."""
+        self._pause = _PAUSE
+
+    def next_pause(self) -> float:
+        """Return the seconds until the next try, which not all make at the same moment."""
+        pause, self._pause = self._pause, min(2 * self._pause, _LONGEST_PAUSE)
+        return pause * (0.5 + random())  # noqa: S311 - no secret
+
+    def failed(self, address: tuple[str, int], error: OSError, within: float) -> ConnectionError:
+        """Return the error for the caller."""
+        if isinstance(error, TimeoutError) and self.turned_away is not None:
+            why = f"{self.turned_away}, again and again for {within:g} s"
+        elif isinstance(error, TimeoutError):
+            why = f"no answer within {within:g} s"
+        else:
+            why = error.strerror or str(error)
+        return ConnectionError(f"{address[0]}:{address[1]} did not let us in: {why}")
+
+
 def _first_of(
-    found: list[Any], host: str, material: Material | None, said: bytes, lease: float
+    found: list[Any], call: _Call
 ) -> Generator[tuple[socket.socket, bool], None, TlsSession]:
     """Connect to the first of the addresses *found* that takes it, and go on from there."""
     for at, (family, kind, proto, _, address) in enumerate(found, 1):
@@ -147,7 +184,7 @@ def _first_of(
             sock.close()
             raise
         break
-    return (yield from _enter(sock, host, material, said, lease))
+    return (yield from _enter(sock, call))
 
 
 def _connect(
@@ -163,35 +200,37 @@ def _connect(
 
 
 def _enter(
-    sock: socket.socket, host: str, material: Material | None, said: bytes, lease: float
+    sock: socket.socket, call: _Call
 ) -> Generator[tuple[socket.socket, bool], None, TlsSession]:
     """Shake hands, say hello, and wait for the answer."""
-    context: SSLContext | None = None
+    session = TlsSession(sock, call.context, server=False, name=call.name, lease=call.lease)
     try:
-        context = None if material is None else material.context(server=False)
-    except BaseException:
-        sock.close()
-        raise
-    name = None if material is None else material.server or host
-    session = TlsSession(sock, context, server=False, name=name, lease=lease)
-    try:
-        yield from _until(sock, session, session.shake)
-        yield from _until(sock, session, lambda: not session.owes)
-        session.send(said)
-        answer = bytearray()
-        yield from _until(
-            sock, session, lambda: read_exactly(session, answer, len(WELCOME), _CLOSED)
-        )
-        _check(answer)
+        answer = yield from _say(sock, session, call.said)
+        if answer != WELCOME:
+            _refuse(answer)
+    except (ConnectionResetError, BrokenPipeError) as error:
+        session.close()
+        raise _TurnedAway(error.strerror or str(error)) from error
     except BaseException:
         session.close()
         raise
     return session
 
 
-def _check(answer: bytearray) -> None:
-    if answer != WELCOME:
-        raise ConnectionRefusedError(f"it answered {bytes(answer)!r}")
+def _say(
+    sock: socket.socket, session: TlsSession, said: bytes
+) -> Generator[tuple[socket.socket, bool], None, bytes]:
+    yield from _until(sock, session, session.shake)
+    yield from _until(sock, session, lambda: not session.owes)
+    session.send(said)
+    answer = bytearray()
+    yield from _until(sock, session, lambda: read_exactly(session, answer, len(WELCOME), _CLOSED))
+    return bytes(answer)
+
+
+def _refuse(answer: bytes) -> NoReturn:
+    said = f"it answered {answer!r}, which is no answer of an entrance"
+    raise ConnectionRefusedError(_REFUSED if answer == REFUSED else said)
 
 
 def _until(

@@ -1,20 +1,22 @@
 """Where other programs connect to: TLS, then a hello with a ticket that this program gave out.
 
 Rule: a stranger, who has not shown its ticket, gets 5 s and a hello of 4 KiB; there are 64 of them at most,
-and nothing is decoded but the hello. Others wait in the kernel's queue; when somebody waits, the stranger who
-has been quiet longest makes room.
+and nothing is decoded but the hello. Others wait in the kernel's queue; while somebody waits, a stranger who
+has been quiet for too long makes room, and may come again.
 """
 
 from __future__ import annotations
 
 import errno
 import secrets
+import select
 import socket
+from contextlib import suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from actors._base.errors import InvalidSpec
-from actors.machines.hello import LARGEST, WELCOME, HelloReader
+from actors.machines.hello import LARGEST, REFUSED, WELCOME, HelloReader
 from actors.transport.channels.tls_session import LEASE, TlsSession, is_loopback
 
 if TYPE_CHECKING:
@@ -29,7 +31,9 @@ __all__ = ["Came", "Entrance"]
 _SECONDS: Final = 5.0
 _STRANGERS: Final = 64
 _QUIET: Final = 0.05
-"""Seconds without a byte after which a stranger makes room for the next one, if there is no other."""
+"""Seconds without a byte after which a stranger makes room for the next one."""
+_QUIET_LATER: Final = 1.0
+"""The same for one who began a handshake as it should be: that took work, and a busy machine takes its time."""
 _BACKLOG: Final = 1024
 _SECRET: Final = 16
 """Bytes of a secret, at least."""
@@ -55,6 +59,9 @@ class _Stranger:
         self.session = session
         self.hello = HelloReader(largest)
         self.heard = now
+        """When something of it was last read."""
+        self.quiet = _QUIET
+        """Seconds of silence after which it makes room."""
         self.writing = False
         self.timer: Timer | None = None
 
@@ -164,11 +171,17 @@ class Entrance:
         self._loop.watch_readable(fd, lambda: self._step(fd))
 
     def _make_room(self) -> bool:
-        """Turn away the stranger who has been quiet longest, or pause; returns whether there is room."""
-        fd, quiet = min(self._strangers.items(), key=lambda item: item[1].heard)
-        left = quiet.heard + _QUIET - self._loop.now()
+        """Turn away a stranger who has been quiet for too long, or pause; returns whether there is room."""
+        now = self._loop.now()
+        poll = select.poll()
+        for fd in self._strangers:
+            poll.register(fd, select.POLLIN)
+        for fd, _ in poll.poll(0):
+            self._strangers[fd].heard = now  # it was not quiet, it was not heard
+        fd, quiet = min(self._strangers.items(), key=lambda item: item[1].heard + item[1].quiet)
+        left = quiet.heard + quiet.quiet - now
         if left > 0:
-            self._pause_for(left)
+            self._pause_for(min(left, _QUIET))
             return False
         self._drop(fd, "it was quiet, and others waited")
         return True
@@ -191,12 +204,19 @@ class Entrance:
         try:
             session.push()
             hello = stranger.hello.read(session) if session.shake() else None
+            if session.answered:
+                stranger.quiet = _QUIET_LATER
             self._watch_writable(fd, stranger, wanted=session.owes)
             if hello is None:
                 return
             expected = self._known(hello)
             session.send(WELCOME)
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            self._drop(fd, str(error))
+            return
+        except ValueError as error:
+            with suppress(OSError):
+                session.send(REFUSED)
             self._drop(fd, str(error))
             return
         self._forget(fd, stranger)

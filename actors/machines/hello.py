@@ -13,12 +13,14 @@ if TYPE_CHECKING:
 
     from actors.transport.channels.tls_session import TlsSession
 
-__all__ = ["LARGEST", "WELCOME", "HelloReader", "pack_hello", "read_exactly"]
+__all__ = ["LARGEST", "REFUSED", "WELCOME", "HelloReader", "pack_hello", "read_exactly"]
 
 LARGEST: Final = 4096
 """Bytes that a hello may have."""
 WELCOME: Final = b"\x01in\n"
 """What the entrance says to whom it lets in; from then on the connection is the purpose's own."""
+REFUSED: Final = b"\x00no\n"
+"""What it says to who has no good ticket; whoever hears nothing may come again."""
 _LENGTH: Final = 4
 _SILENT: Final = "it closed the connection before it had said hello"
 

@@ -37,7 +37,8 @@ class AttachmentLink:
         self.encoder.pack([1, packed])
         for body in self.encoder.take(Lane.CONTROL):
             self.decoder.feed(body)
-        return b"".join(self.encoder.take(Lane.DATA))
+        big = [body for _, body in self.encoder.batches.take_big()]
+        return b"".join([*self.encoder.take(Lane.DATA), *big])
 
     def ship(self, value: Any) -> Any:
         """Send it and return what arrives."""

@@ -62,6 +62,7 @@ class TlsSession:
         lease: as the argument.
         peer: the address of the other end, for people.
         shaken: whether the handshake is done.
+        answered: whether it had something to write; of a server, that a whole client hello has come.
         on_owing: called each time the socket has not taken all that was encrypted.
     """
 
@@ -85,6 +86,7 @@ class TlsSession:
         self._failed: OSError | None = None
         """Why nothing can be read any more; raised when what came before is taken."""
         self._handshake_bytes = 0
+        self.answered: bool = False
         self._tls: ssl.SSLObject | None = None
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         try:
@@ -128,6 +130,7 @@ class TlsSession:
             try:
                 self._tls.do_handshake()
             except ssl.SSLWantReadError:
+                self.answered = self.answered or self.owes
                 self.push()
                 if not self._read_handshake():
                     return False
