@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 from typing import Any, Final
 
 from actors._base.errors import InvalidSpec
 
-__all__ = ["check_ask_timeout", "check_patience", "check_sizes", "check_within", "env_problem"]
+__all__ = [
+    "check_ask_timeout",
+    "check_machines",
+    "check_patience",
+    "check_sizes",
+    "check_within",
+    "env_problem",
+]
 
 _LEAST: Final = 64 * 1024
+_LEAST_LEASE: Final = 1.0
+_HIGHEST_PORT: Final = 65535
 _MOST: Final = 2**32 - 1
 
 
@@ -47,6 +57,27 @@ def check_ask_timeout(where: str, seconds: Any) -> float | None:
             f"{where}: ask_timeout must be more than 0 seconds, or None, got {seconds!r}"
         )
     return seconds if seconds is None else float(seconds)
+
+
+def check_machines(where: str, given: Mapping[str, Any]) -> None:
+    """Check the options of a system that has nodes on other machines.
+
+    Args:
+        where: for errors.
+        given: some of ``lease`` and ``reach``, by name.
+
+    Raises:
+        InvalidSpec: naming the option and its value.
+    """
+    lease = given.get("lease", _LEAST_LEASE)
+    if type(lease) not in {int, float} or not _LEAST_LEASE <= lease < math.inf:
+        raise InvalidSpec(f"{where}: lease must be {_LEAST_LEASE:g} or more seconds, got {lease!r}")
+    reach = given.get("reach")
+    if reach is not None:
+        host, colon, port = reach.rpartition(":") if type(reach) is str else ("", "", "")
+        host, port = (host, port) if colon else (reach, "0")
+        if not host or not str(port).isdecimal() or int(port) > _HIGHEST_PORT:
+            raise InvalidSpec(f"{where}: reach must be 'HOST:PORT' or 'HOST', got {reach!r}")
 
 
 def check_within(seconds: object) -> None:

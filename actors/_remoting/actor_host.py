@@ -27,6 +27,7 @@ from actors._remoting import operations as ops, protocol as wire
 from actors._remoting.client_messages import without_chains
 from actors._remoting.deadlock_probe import DeadlockProbe
 from actors._remoting.ended_target import EndedTarget
+from actors._remoting.far_deadlines import FarDeadlines
 from actors._remoting.instrumented_remote_actor import answer_classes, remote_actor_class
 from actors._remoting.link import Link
 from actors._remoting.main_values import MAIN_VALUES
@@ -511,10 +512,17 @@ class ActorHost:
         """Forget the topic subscribers of a node that has ended."""
         self.topics.forget(name)
 
-    def close_links(self) -> None:
-        """Close every link, the parent's included: this node ends."""
+    @cached_property
+    def far_deadlines(self) -> FarDeadlines:
+        """Translates deadlines of messages from and to other machines."""
+        return FarDeadlines()
+
+    def close_links(self) -> list[Link]:
+        """Close every link, the parent's included, and return them: this node ends."""
+        links = [link for peer in self.peers.values() for link in peer.sent_over]
         for peer in list(self.peers.values()):
             peer.close()
+        return links
 
     def new_link(self, peer: str) -> Link:
         """Make a link to another node, or between a node and a client; those to the parent are made there.

@@ -14,7 +14,7 @@ from weakref import ref as ref_to
 
 from actors._base.cpus import has_second_cpu
 from actors._base.errors import ActorsError
-from actors._base.loop import to_monotonic
+from actors._base.loop import from_monotonic, to_monotonic
 from actors._remoting import protocol as wire
 from actors._remoting.header_codec import encode_with_headers
 from actors.transport import (
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from actors._base.loop import Loop, Task, Waiter
     from actors._messaging.mailbox import Envelope
     from actors._messaging.ref import Ref
+    from actors._remoting.far_deadlines import FarDeadlines
     from actors._remoting.operation import Call, FdNote, Handlers, Note
     from actors._remoting.shared_memory import SharedMemory
     from actors.transport import Attachments, Decoder, Encoder
@@ -80,6 +81,9 @@ class LinkHost(Protocol):
     largest: int
     memory: SharedMemory
     handlers: Handlers[Link]
+
+    @property
+    def far_deadlines(self) -> FarDeadlines: ...
 
     def new_encoder(self, attachments: Attachments) -> Encoder: ...
     def new_decoder(self, attachments: Attachments) -> Decoder: ...
@@ -160,10 +164,13 @@ class Link:
             peer, _number_sender(ref_to(self))
         )
         self.attachments.copy_only = not lends
-        self._lends = lends and not leaves_machine
-        if leaves_machine:
-            self.attachments.refuse_descriptors()
+        self._lends = lends
+        self._to_wire: Callable[[Loop, float], float] = to_monotonic
+        self.from_wire: Callable[[Loop, float], float] = from_monotonic
+        """Returns a deadline that came over this link as a time of a loop's clock."""
         self._packing = host.new_encoder(self.attachments)
+        if leaves_machine:
+            self._leave_machine()
         self.encoder: Encoder | InProcessEncoder = self._packing
         self._decoder = host.new_decoder(self.attachments)
         self._take = host.new_receiver(self)
@@ -176,6 +183,8 @@ class Link:
         channel: Callable[..., Any] = (
             ThreadChannel if isinstance(end, Endpoint) else getattr(end, "channel_type", Channel)
         )
+        if channel not in {ThreadChannel, Channel}:
+            self._leave_machine()
         if channel is ThreadChannel:
             self._packing.main_problem = no_problem  # the other node's `__main__` is this one
         self._channel = self.out = channel(
@@ -196,6 +205,22 @@ class Link:
         self.attachments.open = True
         self._channel.flush()
         self._room()
+
+    def _leave_machine(self) -> None:
+        """Copy everything from now on, and refuse what cannot be, as it goes to another machine."""
+        self._lends = False
+        self._packing.main_problem = _stays_home
+        self._to_wire = self.host.far_deadlines.to_wire
+        self.from_wire = self.host.far_deadlines.from_wire
+        self.attachments.refuse_descriptors()
+
+    async def socket_closed(self) -> None:
+        """Wait until its socket is closed: between machines that is a little later than its own end."""
+        channel = self._channel
+        if not getattr(channel, "gone", True):
+            waiter = self.host.loop.waiter()
+            channel.on_gone = partial(_wake, waiter)  # type: ignore[union-attr] # of a TlsChannel
+            await waiter
 
     @property
     def attached(self) -> bool:
@@ -282,7 +307,7 @@ class Link:
             args, kwargs, headers = encode_with_headers(envelope, self.encoder, self._packing)
         deadline = envelope.deadline
         if deadline is not None:
-            deadline = to_monotonic(self.host.loop, deadline)
+            deadline = self._to_wire(self.host.loop, deadline)
         if headers or kwargs is not None or deadline is not None:
             return args, (kwargs, deadline, *headers)
         return args, ()
@@ -503,6 +528,11 @@ class Link:
         else:
             self._closed(None)
 
+    def lose(self, error: TransportError) -> None:
+        """End a link that gets no socket: what is awaited over it fails."""
+        if self._channel is None:
+            self._closed(error)
+
     def abandon(self) -> None:
         """Close the socket alone, in a process that was forked from the one that has this link."""
         self.closed = "this process is a fork of the one that has the link"
@@ -527,6 +557,10 @@ class Link:
     def stats(self) -> Any:
         """Return the channel's counters."""
         return None if self._channel is None else self._channel.stats()
+
+
+def _stays_home(_named: Any) -> str:
+    return "its __main__ stays on its machine: put it in a module that the other one has, too"
 
 
 def _wake(waiter: Waiter) -> None:

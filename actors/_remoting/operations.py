@@ -114,6 +114,11 @@ async def actor_renewed(
     """Keep what an incarnation, which is about to end, hands over to the next one."""
 
 
+@_note(_PARENT)
+def unreachable(address: str, why: str, /) -> None:
+    """The node could not connect to another one, as it was told to."""
+
+
 @_call(_PARENT)
 async def wait_ended(uid: int, /) -> Exit:
     """Wait for the final end of an actor that the parent supervises."""
@@ -422,6 +427,37 @@ def take_definition(data: bytes, /) -> None:
 @_fd_note(_NODE)
 def open_link(address: str, /) -> None:
     """The descriptor is this node's end of a new link to *address*."""
+
+
+@_call(_NODE)
+async def await_link(address: str, /) -> tuple[str, int, str]:
+    """Let another process, which has the address *address*, connect; return host, port and ticket for that."""
+
+
+@_note(_NODE)
+def dial_link(
+    address: str,
+    host: str,
+    port: int,
+    ticket: str,
+    material: dict[str, Any] | None,
+    lease: float,
+    /,
+) -> None:
+    """Connect to a node of another machine, which awaits it with that ticket.
+
+    *material* is what this process shows there, None if it has its own.
+    """
+
+
+@_note(_NODE)
+def clock_offset(ahead: float, error: float, /) -> None:
+    """The parent's clock is so many seconds ahead of the node's, give or take *error*."""
+
+
+@_note(_NODE)
+def link_failed(address: str, why: str, /) -> None:
+    """The link to another process, for which this one asked, could not be made."""
 
 
 @_note(_NODE)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from actors._remoting.link import Link
     from actors._remoting.remote_actor import PeerInterface, RemoteActor
     from actors.transport import Endpoint
+    from actors.transport.channels.tls_session import TlsSession
 
 __all__ = ["Peer", "PeerHost", "SystemServices"]
 
@@ -204,8 +205,8 @@ class Peer:
         self.send_waiting()
         self.host.peer_changed()
 
-    def attach(self, end: socket | Endpoint) -> None:
-        """Give this node's end of a new link its socket, or its endpoint within the process."""
+    def attach(self, end: socket | Endpoint | TlsSession) -> None:
+        """Give this node's end of a new link its socket, endpoint within the process, or session."""
         self.links += 1
         if self.draining:
             self._incoming.append(self.host.new_link(self.name))

@@ -20,7 +20,8 @@ lane, which is always written first.
     RETIRED arenas                    (control)   UNMAPPED arenas               (control)
     WITHDRAW uid request
 
-deadline is a time of `time.monotonic`, which all processes of a machine share; None is none. A TELL or ASK
+deadline is a time of `time.monotonic`, which all processes of a machine share, or between machines one of
+the parent's CLOCK_BOOTTIME (`far_deadlines`); None is none. A TELL or ASK
 without keywords and deadline ends after its args. The headers are the chain of calls that the message
 belongs to, a [uid, name] for each actor that waits, its context variables, each behind its number, how many
 bytes it counts for in the mailbox, and its priority there; most messages have none. A CREDIT without bytes

@@ -19,7 +19,6 @@ from actors._base.errors import (
     failed_codec,
     not_sendable,
 )
-from actors._base.loop import from_monotonic
 from actors._messaging.deadlock import cycle_through
 from actors._messaging.mailbox import BigMessage, Envelope
 from actors._messaging.message_table import Handler, MessageKind
@@ -185,7 +184,7 @@ class Receiver:
         envelope = envelope_with(more, handler, tuple(args), kwargs or _NO_KEYWORDS)
         envelope.hooks = hooks
         if deadline is not None:
-            envelope.deadline = from_monotonic(self._host.loop, deadline)
+            envelope.deadline = self._link.from_wire(self._host.loop, deadline)
         cell.deliver(envelope)
 
     def _drop_tell(self, uid: int, name: str, *parts: Any) -> None:
@@ -279,7 +278,7 @@ class Receiver:
         make: Any = partial(envelope_with, more) if more else Envelope
         envelope = reply.envelope = make(handler, tuple(args), kwargs or _NO_KEYWORDS, reply)
         if deadline is not None:
-            envelope.deadline = from_monotonic(self._host.loop, deadline)
+            envelope.deadline = self._link.from_wire(self._host.loop, deadline)
         if returns_credit_when_taken(handler, cell.ref.mailbox):
             envelope.hooks = self._credit(cell)
         if more:

@@ -13,6 +13,7 @@ from actors._base.errors import ActorsError, InvalidSpec
 from actors._messaging.context_propagation import Propagation
 from actors._remoting import client_operations as client_ops
 from actors._system.extras import EXTRAS
+from actors._system.far_links import serve_far_links
 from actors.nodes import ActorHost, LinkedProcess, Siblings
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ class ClientProcess(LinkedProcess):
         super().__init__(host, admitted["parent"])
         self.parent.attachments.copy_only = True
         self.siblings: Siblings = Siblings(None, self, ())
+        serve_far_links(self)
         self._has_ended = ended
         self._pid = os.getpid()
         self._sock = sock

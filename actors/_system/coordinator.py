@@ -37,6 +37,7 @@ from actors._system.listeners import ListenerController
 from actors._system.node_events import EventsOfNodes
 from actors._system.node_groups import MAIN_GROUP, NodeGroups
 from actors._system.node_services import NodeServices
+from actors._system.other_machines import OtherMachines
 from actors._system.placement import Placement
 from actors._system.pools import Pools
 from actors._system.programs import Programs
@@ -164,7 +165,8 @@ class Coordinator(SystemState):
         self.clients: Clients = Clients(
             self, self.topic_directory, self.new_node_number, self._client_ended
         )
-        DirectLinks(self, self.clients)
+        self.machines: OtherMachines = OtherMachines(self, self)
+        DirectLinks(self, self.clients, self.machines)
         self.breakpoints: Breakpoints = Breakpoints(self)
 
     # -- start and stop ----------------------------------------------------------------------
@@ -224,6 +226,7 @@ class Coordinator(SystemState):
                 meanwhile.start_soon(self.groups.stop_unresponsive)
                 await self.tree.stop()
                 meanwhile.cancel_scope.cancel()
+            await self.machines.close()
 
     def abandon(self) -> None:
         """The loop is closed: end the threads and the nodes, which nobody waits for any more."""
@@ -232,6 +235,7 @@ class Coordinator(SystemState):
             steps.callback(self.programs.abandon)
             for run in list(self.runs.values()):
                 steps.callback(run.kill)
+            steps.callback(self.machines.abandon)
             if self._block_watch is not None:
                 steps.callback(self._block_watch.stop)
 
@@ -314,7 +318,8 @@ class Coordinator(SystemState):
         return Caller(self.host.name, all_waiting(list(self.host.cells.values())))
 
     def _new_node(self, spec: NodesSpec, slot: int) -> RemoteNode:
-        node = new_node(self, spec, slot)
+        make = partial(new_node, self) if spec.engine is None else self.machines.new_node
+        node = make(spec, slot)
         node.notify(partial(self._show_node, node))
         return node
 
@@ -343,7 +348,8 @@ class Coordinator(SystemState):
 
     def child_processes(self) -> set[int]:
         """Return the numbers of the processes that nodes, their start and programs need."""
-        pids = {run.pid for run in self.runs.values() if run.pid is not None}
+        here = [run for run in self.runs.values() if not run.node.place]
+        pids = {run.pid for run in here if run.pid is not None}
         return pids | self.programs.pids() | self.launcher.fork_server_pids
 
     def has_actors(self, node: RemoteNode) -> bool:
@@ -484,7 +490,8 @@ class Coordinator(SystemState):
             node.restarts += restarting
         if node.leaving:
             self.groups.forget(node)
-        came_back = "node_replaced" if replaced or run.end.uncharged else "node_died"
+        in_order = replaced or (run.end.uncharged and not run.end.place_lost)
+        came_back = "node_replaced" if in_order else "node_died"
         kind = came_back if restarting else "node_ended"
         self.event(kind, {"node": node.name, "why": why})
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from actors._base.errors import ActorsError
 from actors._remoting import client_operations as client_ops, operations as ops
 from actors._remoting.protocol import CLIENT
 from actors.nodes import NodeState
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import socket
 
     from actors._system.clients import Clients
+    from actors._system.other_machines import OtherMachines
     from actors._system.system_state import SystemState
     from actors.nodes import Link
 
@@ -26,23 +28,26 @@ _NEXT_TRY: Final = 0.1
 
 
 class _Process(NamedTuple):
-    """A run of a node, or a client: `thread` if it is in the process of the parent."""
+    """A run of a node, or a client: `thread` if it is in the process of the parent, `far` if elsewhere."""
 
     address: str
     number: int
     link: Link
     thread: bool
+    far: bool = False
 
 
 class DirectLinks:
     """Makes the links that the processes of a system ask for."""
 
-    def __init__(self, state: SystemState, clients: Clients) -> None:
+    def __init__(self, state: SystemState, clients: Clients, machines: OtherMachines) -> None:
         self._state = state
+        self._machines = machines
         self._clients = clients
         # How often each pair of processes was connected: both may ask for the same link.
         self._connected: dict[frozenset[tuple[str, int]], int] = {}
         state.host.handlers.on_note(ops.request_link, self._request)
+        state.host.handlers.on_note(ops.unreachable, self._unreachable)
 
     def _process(self, address: str) -> _Process | None:
         """Return the process at *address*, if it has a link to the parent."""
@@ -51,7 +56,10 @@ class DirectLinks:
             return _Process(address, client.number, client.link, thread=False)
         if run is None or run.link is None:
             return None
-        return _Process(address, run.number, run.link, thread=run.node.spec.kind == "thread")
+        kind = run.node.spec.kind
+        return _Process(
+            address, run.number, run.link, thread=kind == "thread", far=bool(run.node.place)
+        )
 
     def _running(self) -> set[tuple[str, int]]:
         runs = {(run.address, run.number) for run in self._state.runs.values()}
@@ -77,6 +85,11 @@ class DirectLinks:
             return
         running = self._running()
         self._connected = {known: n for known, n in self._connected.items() if known <= running}
+        if asker.far or asked.far:
+            self._connected[both] = times + 1
+            name = f"link {asker.address} and {asked.address}"
+            self._state.loop.start(self._introduce, asker, asked, name=name, fresh=True)
+            return
         try:
             ours, theirs = endpoint_pair() if asker.thread and asked.thread else pair()
         except OSError:  # no descriptor is free: those who wait for the link wait for that, too
@@ -95,6 +108,26 @@ class DirectLinks:
             _hand_out(link, asked.address, ours)
         except (ChannelBroken, ChannelClosed):
             ours.close()  # the asker has ended, and what it had sent is still being read
+
+    async def _introduce(self, asker: _Process, asked: _Process) -> None:
+        """Have one of two processes connect to the other, which is on another machine and listens there."""
+        listens, dials = (asked, asker) if asked.far else (asker, asked)
+        try:
+            at = await listens.link.call(ops.await_link, dials.address)
+        except ActorsError as error:
+            # How the node has ended is known soon; until then its asker waits.
+            asker.link.note(ops.link_failed, asked.address, str(error))
+            return
+        material = None if dials.far else self._machines.issue(dials.address)
+        lease = self._state.topology.lease
+        dials.link.note(ops.dial_link, listens.address, *at, material, lease)
+
+    def _unreachable(self, link: Link, address: str, why: str) -> None:
+        """Two processes cannot reach each other, as one of them says: tell the other, and everybody."""
+        asker, asked = self._process(link.peer), self._process(address)
+        if asker is not None and asked is not None:
+            asked.link.note(ops.link_failed, asker.address, why)
+            self._state.event("link_parted", {"nodes": [asker.address, asked.address], "why": why})
 
     def _refuse(self, link: Link, address: str) -> None:
         """Tell a process that the one it wants to talk to is not there."""

@@ -17,6 +17,7 @@ from actors._base.run_loop import open_loop, run_on
 from actors._base.std_logging import join_logging
 from actors._remoting import operations as ops
 from actors._system.extras import EXTRAS
+from actors._system.far_links import serve_far_links
 from actors._system.node_hooks import NodeHooks
 from actors._system.node_servers import NodeServers
 from actors._system.readiness import Readiness
@@ -31,16 +32,25 @@ __all__ = ["main", "run_interpreter", "run_thread"]
 
 _CONNECTIONS: Final = 0.5
 """The part of its time that a leaving node gives its connections, if it has actors as well."""
+_LAST_READ: Final = 1.0
+"""Seconds that other machines have to read what was sent to them last."""
 _ENDING: Final = 0.125
 """How much longer actors may take to end than to finish their work, as a part of the whole time."""
 
 
 def main(lifeline: int) -> None:
     """Boot from what the parent writes on the lifeline, and run until the parent ends the node."""
-    config = boot_config(lifeline)
+    config = boot_config(lifeline, _take_lease)
     collect_less_often()
     if not run_on(_serve, config, True, backend=config["backend"], uvloop=config["uvloop"]):
         os._exit(BOOT_FAILED)
+
+
+def _take_lease(config: dict[str, Any]) -> None:
+    """End with the lease of this machine: an agent has started this node."""
+    from actors.machines.placed_process import take_lease  # noqa: PLC0415 - of other machines alone
+
+    take_lease(config)
 
 
 def run_thread(config: dict[str, Any]) -> None:
@@ -69,13 +79,7 @@ async def _serve(config: dict[str, Any], alone: bool) -> bool:  # noqa: FBT001 -
         try:
             servers, readiness = NodeServers(node), Readiness(node)
             access = NodeAccess(node, servers.sticky_slots)
-            node.host.has_rings = alone
-            node.attach(config["link"])
-            if alone:
-                node.show_stacks()
-                node.serve_debugger()
-                import_modules(config["preload"])
-            node.show_blocks()
+            await _open(node, alone=alone)
             node.host.system = System.on_node(access)
             end, hooks = _NodeEnd(node, access, servers), NodeHooks(node)
             await hooks.ready()
@@ -98,10 +102,51 @@ async def _serve(config: dict[str, Any], alone: bool) -> bool:  # noqa: FBT001 -
             servers.detach_sockets()
             access.threads.close()
             node.host.memory.close()
-            # A thread has to close them itself; a process loses its sockets as it ends.
-            node.host.close_links()
+            await _close_links(node)
         tasks.cancel_scope.cancel()
     return True
+
+
+async def _open(node: NodeProcess, *, alone: bool) -> None:
+    """Open the link to the parent, and show it, or an agent, what it may look at."""
+    node.host.has_rings = alone
+    if "lease" in node.config:
+        await _reach_parent(node)
+    else:
+        serve_far_links(node)
+        node.attach(node.config["link"])
+        if alone:
+            node.show_stacks()
+        node.show_blocks()
+    if alone:
+        node.serve_debugger()
+        import_modules(node.config["preload"])
+
+
+async def _close_links(node: NodeProcess) -> None:
+    """Close all links: a thread has to do so itself, and what goes to another machine is to be read there."""
+    links = node.host.close_links()
+    with move_on_after(_LAST_READ, shield=True):
+        for link in links:
+            await link.socket_closed()
+    for close in node.when_closed:
+        close()
+
+
+async def _reach_parent(node: NodeProcess) -> None:
+    """Connect to the parent, which is on another machine than this node and its agent."""
+    from actors.machines.placed_process import (  # noqa: PLC0415 - as above
+        dial_parent,
+        follow_clock,
+        hand_stacks,
+        peer_links,
+    )
+
+    follow_clock(node, node.config)
+    session = await dial_parent(node.config)
+    node.when_closed.append(peer_links(node, node.config, session).close)
+    node.attach(session)
+    node.show_stacks(lambda stacks: hand_stacks(node.config, stacks))
 
 
 def _report_failure(node: NodeProcess) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from actors._base.errors import InvalidSpec, NameTaken, SystemStopped
@@ -18,6 +19,7 @@ from actors.nodes import (
     RemoteNode,
     SupervisedActor,
     check_actor_options,
+    describe_main,
     generated_name,
     keep_arguments,
     main_problem,
@@ -175,8 +177,9 @@ class Placement:
         else:
             arguments = request.arguments
             if isinstance(arguments, tuple):
-                _check_travels(request)
-                arguments = pack_arguments(state.host, *arguments)
+                _check_travels(request, place)
+                far = bool(place.place)
+                arguments = pack_arguments(state.host, *arguments, leave_machine=far)
             ref: Ref[Any] = Ref(
                 state.host, uid, place.name, name, request.path, request.mailbox, request.cls
             )
@@ -236,9 +239,15 @@ class Placement:
         state.registry.release(ref.name, ref.uid)
 
 
-def _check_travels(request: ActorRequest) -> None:
+def _check_travels(request: ActorRequest, place: RemoteNode) -> None:
     """Refuse a class that another process could not import, by name."""
     path = request.path
+    if place.place and path.startswith("__main__"):
+        stem = Path(describe_main().get("file", "main.py")).stem
+        raise InvalidSpec(
+            f"{path.rpartition(':')[2]} cannot run on {place.name}, on another machine: the file that was "
+            f"started as __main__ stays on this one; put it in a module that all have, {stem}_actors.py say"
+        )
     if "<locals>" in path:
         raise InvalidSpec(
             f"{path} is defined inside a function: "

@@ -58,7 +58,7 @@ _OF_SUPERVISOR: Final = (
     "significant",
 )
 _OF_DYNAMIC: Final = ("name", "budget", "max_children", "restart", "significant")
-_OF_THE_PARENT: Final = ("env", "user", "cgroup")
+_OF_THE_PARENT: Final = ("env", "user", "cgroup", "engine", "on", "spread")
 """Options of a group of nodes that no node may give."""
 _PARENTS: Final = "is for the program that made the system, and no node may ask for it"
 

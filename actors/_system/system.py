@@ -117,6 +117,8 @@ class System:
             the same user see and control this system; a text does so under that name, which `--pid` takes.
             Where there can be none, an event `no_control_socket` says so, and the system runs without.
         ask_timeout: as in `Topology`; None leaves it to the topology.
+        lease: as in `Topology`; None leaves it to the topology.
+        reach: as in `Topology`; None leaves it to the topology.
 
     Raises:
         InvalidSpec: what is to be propagated is not there, or no context variable.
@@ -135,18 +137,15 @@ class System:
         lend_per_node: int | None = None,
         patience: float | None = None,
         ask_timeout: float | None = None,
+        lease: float | None = None,
+        reach: str | None = None,
         control: bool | str = False,
     ) -> None:
         if topology is not None and not isinstance(topology, Topology):
             raise ActorsError(f"System takes a Topology, got {topology!r}")
-        topology = (topology or Topology()).also(
-            propagate,
-            trace=trace,
-            largest=largest,
-            lend=lend_per_node,
-            patience=patience,
-            ask_timeout=ask_timeout,
-        )
+        limits: dict[str, Any] = {"largest": largest, "lend_per_node": lend_per_node}
+        limits |= {"patience": patience, "ask_timeout": ask_timeout, "lease": lease, "reach": reach}
+        topology = (topology or Topology()).also(propagate, trace=trace, **limits)
         Propagation.of(topology.propagate)  # refuses bad paths before anything starts
         self._new_task: Callable[[System], OwnTask] = partial(
             SystemTask, topology=topology, local=local, control=control_name(control)
@@ -500,9 +499,8 @@ class System:
 
         An actor never runs twice: those of a node end with its old process, when they have handled
         what they have, and are then started on the new one. Until then they are WAITING_NODE, and
-        messages to them wait at their senders, in order and up to their deadlines.
-
-        Code is renewed on process nodes, never in this process: not the topology, not a thread.
+        messages to them wait at their senders, in order and up to their deadlines. Code is renewed on
+        process nodes, never in this process: not the topology, not a thread.
 
         Args:
             *names: nodes ("web/0") and groups ("web"), programs ("api") and their instances ("api/0"); all

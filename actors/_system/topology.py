@@ -6,11 +6,16 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass, field, replace
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from actors._base.errors import InvalidSpec
 from actors._base.log_config import LogConfig, checked_log_config
-from actors._base.options import check_ask_timeout, check_patience, check_sizes
+from actors._base.options import (
+    check_ask_timeout,
+    check_machines,
+    check_patience,
+    check_sizes,
+)
 from actors._known_options import known_options
 from actors._messaging.context_propagation import TRACING, check_paths
 from actors._system.admin_spec import ADMIN_GROUP, Admin
@@ -83,6 +88,23 @@ def has_unplaced(children: Sequence[TreeSpec]) -> bool:
     return any(item.on is None for item in _placed(children))
 
 
+_CHECKED: Final = (
+    *("largest", "lend_per_node", "patience", "ask_timeout"),
+    *("lease", "reach"),
+)
+
+
+def _check_options(where: str, given: dict[str, Any]) -> None:
+    """Check those of a system's options that are numbers, addresses or files; *given* has some of them."""
+    sizes = {name: given[name] for name in ("largest", "lend_per_node") if name in given}
+    check_sizes(where, **sizes)
+    if "patience" in given:
+        check_patience(where, given["patience"])
+    if "ask_timeout" in given:
+        check_ask_timeout(where, given["ask_timeout"])
+    check_machines(where, given)
+
+
 @known_options(InvalidSpec)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topology:
@@ -110,6 +132,10 @@ class Topology:
         log_config: how every process node configures `logging`, before it imports anything of yours: a dict
             for `logging.config.dictConfig`, or the path of a file: .json, .toml, or what
             `logging.config.fileConfig` reads.
+        lease: seconds, 1 or more, for which nodes on other machines run on when they cannot reach this process,
+            and for which nobody takes them for dead when they cannot be reached.
+        reach: the address at which other machines find this process: "10.0.0.1:7000", or "10.0.0.1" for any
+            port. None is this machine alone.
     """
 
     nodes: Sequence[NodesSpec] = ()
@@ -126,6 +152,8 @@ class Topology:
     alerts: Alerts | None = None
     tracing: bool = False
     log_config: LogConfig | Mapping[str, Any] | str | PathLike[str] | None = None
+    lease: float = 10.0
+    reach: str | None = None
 
     @property
     def nodes_logging(self) -> dict[str, Any] | None:
@@ -155,9 +183,7 @@ class Topology:
         return {pool.name: pool.size for pool in pools_of(self.children)}
 
     def __post_init__(self) -> None:
-        check_sizes("Topology", largest=self.largest, lend_per_node=self.lend_per_node)
-        check_patience("Topology", self.patience)
-        check_ask_timeout("Topology", self.ask_timeout)
+        _check_options("Topology", {name: getattr(self, name) for name in _CHECKED})
         check_paths("Topology", self.propagate)
         self._take_log_options()
         if self.admin is not None and not isinstance(self.admin, Admin):
@@ -200,9 +226,14 @@ class Topology:
                     f"Topology: listener {listener.name} is served by nodes {listener.nodes!r}, "
                     f"but the groups are {', '.join(map(repr, names)) or 'none'}"
                 )
-            kind = next(
-                (spec.kind for spec in self.nodes if spec.name == listener.nodes), "process"
-            )
+            group = next((spec for spec in self.nodes if spec.name == listener.nodes), None)
+            if group is not None and group.engine is not None:
+                raise InvalidSpec(
+                    f"Topology: listen({listener.address!r}, nodes={listener.nodes!r}): nodes of "
+                    f"engine={group.engine_name!r} are on other machines and serve no listeners; that is "
+                    "not built"
+                )
+            kind = "process" if group is None else group.kind
             if listener.preloaded and kind != "process":
                 raise InvalidSpec(
                     f"Topology: {listener.path} has preload=True, which needs nodes of "
@@ -214,25 +245,17 @@ class Topology:
         modules = [item.preloaded for item in self.listeners if item.nodes == group]
         return tuple(dict.fromkeys(filter(None, modules)))
 
-    def also(
-        self,
-        propagate: Sequence[str],
-        *,
-        trace: bool,
-        largest: int | None,
-        lend: int | None,
-        patience: float | None,
-        ask_timeout: float | None,
-    ) -> Topology:
-        """Return a copy with more to propagate, traced if either asks for it, and with other limits."""
+    def also(self, propagate: Sequence[str], *, trace: bool, **options: Any) -> Topology:
+        """Return a copy with more to propagate, traced if either asks for it, and with other options.
+
+        Args:
+            propagate: as the attribute; added to it.
+            trace: the same; either.
+            **options: attributes by their names; None leaves one as it is.
+        """
         paths = dict.fromkeys((*self.propagate, *check_paths("System", propagate)))
-        limits = {"largest": largest, "lend_per_node": lend}
-        given: dict[str, Any] = {name: size for name, size in limits.items() if size is not None}
-        check_sizes("System", **given)
-        if patience is not None:
-            given["patience"] = check_patience("System", patience)
-        if ask_timeout is not None:
-            given["ask_timeout"] = check_ask_timeout("System", ask_timeout)
+        given = {name: value for name, value in options.items() if value is not None}
+        _check_options("System", given)
         return replace(self, propagate=tuple(paths), trace=self.trace or trace, **given)
 
     def with_parts(self, **parts: Sequence[Any]) -> Topology:

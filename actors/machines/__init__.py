@@ -3,4 +3,6 @@
 Nothing of this package is imported by a system whose nodes are all on one machine.
 """
 
-__all__: list[str] = []
+from actors.machines.engine import Engine, Gone, Join, Placed, Reach, Want
+
+__all__ = ["Engine", "Gone", "Join", "Placed", "Reach", "Want"]

@@ -8,11 +8,17 @@ from actors.nodes._local import LocalNode
 from actors.nodes._node import ActorPlacement, Node, NodeState
 from actors.nodes._process import ProcessNode
 from actors.nodes._sibling import Siblings, sibling_facts
-from actors.nodes._spec import NodeKind, NodesSpec, nodes
+from actors.nodes._spec import ENGINES, NodeKind, NodesSpec, nodes
 from actors.nodes._thread import ThreadNode
 from actors.nodes.actor_starts import generated_name
-from actors.nodes.boot.descriptors import end_with
-from actors.nodes.boot.launch import origin_of, own_environment
+from actors.nodes.boot.descriptors import NodePipes, end_with
+from actors.nodes.boot.launch import (
+    PARENTS_PATH,
+    Launch,
+    origin_of,
+    own_environment,
+    python as python_command,
+)
 from actors.nodes.boot.launchers import Launchers
 from actors.nodes.boot.main_module import (
     MainImportEnded,
@@ -21,9 +27,16 @@ from actors.nodes.boot.main_module import (
     install_main,
     main_problem,
 )
-from actors.nodes.boot.output import LinesReader, read_output
-from actors.nodes.boot.preload import import_modules
+from actors.nodes.boot.output import LinesReader, PrintedOutput, WrittenRecords, read_output
+from actors.nodes.boot.preload import PreloadFailed, import_modules
 from actors.nodes.child_actors import ChildActors, check_actor_options, child_actors_of, child_facts
+from actors.nodes.child_process import (
+    BACKEND_MODULES,
+    ChildProcess,
+    common_environment,
+    describe_code,
+    last_lines_of,
+)
 from actors.nodes.factory import new_node
 from actors.nodes.health.block_watch import BlockWatch
 from actors.nodes.health.figures import LOOKED_AT, node_figures
@@ -32,22 +45,29 @@ from actors.nodes.health.sampling import ORDERS, busiest_first
 from actors.nodes.health.stats import handler_stats
 from actors.nodes.linked_process import LinkedProcess
 from actors.nodes.node_process import BOOT_FAILED, NodeProcess, boot_config
+from actors.nodes.process_settings import cpus_of_slot, process_settings
 from actors.nodes.reaping import sweep_and_reap
 from actors.nodes.remote_node import RemoteNode, RemoteNodeHost, RemoteRun
 from actors.nodes.replacement import NodeReplacement
-from actors.nodes.run_end import NodeDied
+from actors.nodes.run_end import LAST_READ, NodeDied
 from actors.nodes.supervised_actor import PLAIN_BACKOFF, ActorRun, StaticChild, SupervisedActor
 
 __all__ = [
+    "BACKEND_MODULES",
     "BOOT_FAILED",
+    "ENGINES",
+    "LAST_READ",
     "LOOKED_AT",
     "ORDERS",
+    "PARENTS_PATH",
     "PLAIN_BACKOFF",
     "ActorHost",
     "ActorPlacement",
     "ActorRun",
     "BlockWatch",
     "ChildActors",
+    "ChildProcess",
+    "Launch",
     "Launchers",
     "LinesReader",
     "Link",
@@ -57,11 +77,14 @@ __all__ = [
     "Node",
     "NodeDied",
     "NodeKind",
+    "NodePipes",
     "NodeProcess",
     "NodeReplacement",
     "NodeState",
     "NodesSpec",
     "Peer",
+    "PreloadFailed",
+    "PrintedOutput",
     "ProcessNode",
     "RemoteNode",
     "RemoteNodeHost",
@@ -70,12 +93,16 @@ __all__ = [
     "StaticChild",
     "SupervisedActor",
     "ThreadNode",
+    "WrittenRecords",
     "boot_config",
     "busiest_first",
     "check_actor_options",
     "child_actors_of",
     "child_facts",
     "class_path",
+    "common_environment",
+    "cpus_of_slot",
+    "describe_code",
     "describe_main",
     "end_with",
     "generated_name",
@@ -84,6 +111,7 @@ __all__ = [
     "importing_main",
     "install_main",
     "keep_arguments",
+    "last_lines_of",
     "main_problem",
     "new_node",
     "node_figures",
@@ -92,6 +120,8 @@ __all__ = [
     "own_environment",
     "pack_arguments",
     "process_figures",
+    "process_settings",
+    "python_command",
     "read_output",
     "sibling_facts",
     "sweep_and_reap",

@@ -95,6 +95,8 @@ class Node:
     """
 
     kind = "local"
+    place: str = ""
+    """Where an engine has placed it; "" on the machine of the process that made the system."""
 
     def __init__(self, name: str, group: str, slot: int, owner: NodeOwner | None = None) -> None:
         self._owner = owner

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import EllipsisType, MappingProxyType
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Any, Final, Literal, Protocol, TypeAlias, get_args
 
 from actors._base.errors import InvalidSpec
 from actors._base.options import env_problem
@@ -23,6 +23,8 @@ NodeKind: TypeAlias = Literal["process", "thread", "interpreter"]
 """What a node that is started can be."""
 _KINDS: Final = get_args(NodeKind)
 _INTERPRETERS: Final = (3, 14)
+ENGINES: Final = ("hosts", "join")
+"""The engines that are part of this package, by their names."""
 MOST: Final = 1024
 SILENT_AFTER: Final = 30.0
 """Seconds without a sign of life until a node is reported as busy, or as hung if it serves a listener."""
@@ -41,6 +43,13 @@ _OF_THE_PROCESS: Final = {
 """Options of a process, and what of it they set."""
 _SLOT: Final = "{slot}"
 _RLIMIT: Final = "RLIMIT_"
+
+
+class Engine(Protocol):
+    """Who places nodes on machines, as far as a spec is concerned; see `actors.machines.Engine`."""
+
+    @property
+    def name(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +83,9 @@ class NodesSpec:
     on_stop: str | None = None
     min: int | None = None
     max: int | None = None
+    engine: Any = None
+    on: Mapping[str, Any] = field(default_factory=dict)
+    spread: bool = False
 
     def __post_init__(self) -> None:
         if not self.name or not self.name.replace("-", "").replace("_", "").isalnum():
@@ -112,6 +124,7 @@ class NodesSpec:
         self._check_process()
         self._check_rights()
         self._check_limits()
+        self._check_engine()
 
     def _check_range(self) -> None:
         """Check between which numbers of nodes the group scales itself."""
@@ -134,6 +147,41 @@ class NodesSpec:
             self.count <= self.max,  # type: ignore[operator] # as above
             f"count={self.count} is more than max={most}",
         )
+
+    def _check_engine(self) -> None:
+        """Check who places the nodes, on which machines; the engine itself checks its own words in `on`."""
+        engine, on = self.engine, self.on
+        self._require(
+            engine is None
+            or (isinstance(engine, str) and engine in ENGINES)
+            or (not isinstance(engine, str) and bool(getattr(engine, "name", ""))),
+            f"engine must be {', '.join(map(repr, ENGINES))}, an actors.machines.Engine or None, "
+            f"got {engine!r}",
+        )
+        self._require(isinstance(on, Mapping), f"on must map words of the engine, got {on!r}")
+        spread: object = self.spread
+        self._require(type(spread) is bool, f"spread must be True or False, got {spread!r}")
+        if engine is None:
+            for option in ("on", "spread"):
+                given = getattr(self, option)
+                self._require(not given, f"{option}={given!r} needs an engine, which it is for")
+            return
+        self._require(
+            self.kind == "process",
+            f"engine={self.engine_name!r} needs kind='process': a {self.kind} is of the parent's process",
+        )
+        self._require(
+            self.max is None,
+            f"max={self.max} with engine={self.engine_name!r} is not built: a group on other machines "
+            "does not scale itself",
+        )
+
+    @property
+    def engine_name(self) -> str:
+        """The name of the engine that places its nodes, "" for none."""
+        if self.engine is None:
+            return ""
+        return self.engine if isinstance(self.engine, str) else str(self.engine.name)
 
     def _check_rights(self) -> None:
         """Check what a process takes on before it runs anything of the user."""
@@ -300,6 +348,9 @@ def nodes(
     on_stop: str | None = None,
     min: int | None = None,  # noqa: A002 - the name of the option
     max: int | None = None,  # noqa: A002 - the same
+    engine: str | Engine | None = None,
+    on: Mapping[str, Any] | None = None,
+    spread: bool = False,
 ) -> NodesSpec:
     """Describe a group of nodes; its nodes are called ``name/0``, ``name/1`` and so on.
 
@@ -375,6 +426,12 @@ def nodes(
             busy or its messages and connections wait for some seconds, as long as memory is left and there
             are not more nodes than CPUs this process may use, and one less when they have had little to do
             for a minute. `System.scale` sets a number within *min* and *max* from which it goes on.
+        engine: who places the nodes on machines: "hosts", "join", or an `actors.machines.Engine`. None is
+            this machine. Others are reached over TLS: what they are sent is copied, and they serve no
+            listeners.
+        on: the engine's own words about where; for "hosts" ``{"hosts": [{"run": ["ssh", "web1"]}]}``, and
+            this machine if there are none; for "join" the labels that an agent must have.
+        spread: whether the engine is to place the nodes on as many machines as it can.
 
     Raises:
         InvalidSpec: a value that can never work, or an unknown one.
@@ -407,4 +464,7 @@ def nodes(
         on_stop=on_stop,
         min=min,
         max=max,
+        engine=engine,
+        on={} if on is None else on,
+        spread=spread,
     )

@@ -50,6 +50,8 @@ class LinkedProcess:
     def __init__(self, host: ActorHost, parent: str) -> None:
         self.host = host
         self.log: Logger = get_logger(node=host.name)
+        self.when_closed: list[Callable[[], object]] = []
+        """Called when this process has closed its links."""
         host.services = self
         host.link_ended = self._link_ended
         self.parent: Link = Link(host, parent)

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from actors._base.loop import Loop
     from actors._remoting.link import Link
     from actors.transport import Endpoint, Extra
+    from actors.transport.channels.tls_session import TlsSession
 
 __all__ = ["BOOT_FAILED", "NodeProcess", "boot_config"]
 
@@ -66,11 +67,18 @@ BOOT_FAILED: Final = 70
 """The exit code of a node that never got ready (sysexits' EX_SOFTWARE)."""
 
 
-def boot_config(lifeline_fd: int) -> dict[str, Any]:
-    """Set up the process: read the configuration, die with the parent, take over its settings."""
+def boot_config(lifeline_fd: int, take_lease: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """Set up the process: read the configuration, die with the parent, take over its settings.
+
+    Args:
+        lifeline_fd: the descriptor of the lifeline.
+        take_lease: called with the configuration of a node that is to end with the lease of its machine.
+    """
     lifeline = socket.socket(fileno=lifeline_fd)
     config = _read_config(lifeline)
     _die_with_parent(lifeline, config["parent_pid"])
+    if "lease" in config:
+        take_lease(config)
     _inherit(config)
     return config
 
@@ -183,13 +191,21 @@ class NodeProcess(LinkedProcess):
         for address, why, restarting, patience in config["down"]:
             self.host.peer(address).down(why, restarting=restarting, patience=patience)
 
-    def attach(self, link: int | Endpoint) -> None:
-        """Attach the link that the parent opened: a descriptor, or an endpoint within its process."""
+    def attach(self, link: int | Endpoint | TlsSession) -> None:
+        """Attach the link to the parent: a descriptor, an endpoint within its process, or a session."""
         self.parent.attach(socket.socket(fileno=link) if isinstance(link, int) else link)
 
-    def show_stacks(self) -> None:
-        """Let the parent read this process's stacks whenever it asks; call it in the main thread."""
-        self.parent.note_fds(ops.stack_dump, (StackDump(self.host.loop).for_parent(),))
+    def show_stacks(self, hand_over: Callable[[int], None] | None = None) -> None:
+        """Let the parent read this process's stacks whenever it asks; call it in the main thread.
+
+        Args:
+            hand_over: takes the file of the stacks, if it is not for the parent itself.
+        """
+        stacks = StackDump(self.host.loop).for_parent()
+        if hand_over is None:
+            self.parent.note_fds(ops.stack_dump, (stacks,))
+        else:
+            hand_over(stacks)
 
     def serve_debugger(self) -> None:
         """Have `breakpoint()` wait for `actors debug`, unless the user has set another debugger."""

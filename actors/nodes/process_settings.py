@@ -17,22 +17,26 @@ if TYPE_CHECKING:
 
     from actors.nodes._spec import NodesSpec
 
-__all__ = ["process_settings", "take_settings"]
+__all__ = ["cpus_of_slot", "process_settings", "take_settings"]
 
 
 def process_settings(spec: NodesSpec, slot: int) -> dict[str, Any]:
     """Return the settings for the process of the node in *slot*, as data."""
-    cpus: list[int] = []
-    if spec.cpus == "each" and hasattr(os, "sched_getaffinity"):
-        usable = sorted(os.sched_getaffinity(0))
-        cpus = [usable[slot % len(usable)]]
     return {
         "nice": spec.nice,
-        "cpus": cpus,
+        "cpus": cpus_of_slot(slot) if spec.cpus == "each" else [],
         "rlimits": dict(spec.rlimits),
         "cgroup": spec.cgroup,
         "user": spec.user,
     }
+
+
+def cpus_of_slot(slot: int) -> list[int]:
+    """Return the CPUs of this machine that the node in *slot* is kept on by ``cpus="each"``."""
+    if not hasattr(os, "sched_getaffinity"):
+        return []
+    usable = sorted(os.sched_getaffinity(0))
+    return [usable[slot % len(usable)]]
 
 
 def take_settings(settings: dict[str, Any]) -> None:

@@ -36,6 +36,7 @@ class RunEnd:
         for_others: why its parent kills it for others' sake, or "".
         replaced: why another run takes its place, or "".
         overdue: whether it was killed because it was not replaced in time.
+        place_lost: why its machine is lost, or "".
         uncharged: whether its end is no fault of the node, so that the next run is started at once.
         killed_actors: the numbers of the actors for whose kill it is ended.
     """
@@ -46,7 +47,7 @@ class RunEnd:
         self.asked: Exit | None = None
         self.to_restart = False
         self.by = ""
-        self.hung = self.for_others = self.replaced = ""
+        self.hung = self.for_others = self.replaced = self.place_lost = ""
         self.overdue: bool = False
         self.uncharged: bool = False
         self.killed_actors: set[int] = set()
@@ -62,6 +63,9 @@ class RunEnd:
         if self.asked is not None:
             self.uncharged = False
             return how, self.asked
+        if self.place_lost:
+            self.uncharged = True
+            return self.place_lost, Exit.SHUTDOWN  # charged to the place
         if self.replaced and self.overdue:
             late = f"killed because it took over {self._shutdown:g} s"
             return f"{self.replaced}; {late}", Exit.SHUTDOWN

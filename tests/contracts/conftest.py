@@ -20,16 +20,18 @@ NODES = {
     "process": "box/0",
     "thread": "thread/0",
     "process on trio": "trio/0",
+    "hosts": "far/0",
     "interpreter": "inner/0",
 }
 GROUPS = {
     "process": nodes("box"),
     "thread": nodes("thread", kind="thread"),
     "process on trio": nodes("trio", backend="trio"),
+    "hosts": nodes("far", engine="hosts"),
 }
 KINDS = {
     "asyncio": ["local", "process"],
-    "uvloop": ["local", "process", "thread"],
+    "uvloop": ["local", "process", "thread", "hosts"],
     "trio": ["local", "process", "thread", "process on trio"],
 }
 if sys.version_info >= (3, 14):
@@ -38,6 +40,8 @@ if sys.version_info >= (3, 14):
 """Which kinds of node meet which loop in the parent; what is left out the others show as well."""
 _USE_NUMPY = {"test_moving", "test_payloads", "test_shared_arrays", "test_values"}
 """Tests whose actors import numpy, which no sub-interpreter can."""
+_STAY_ON_A_MACHINE = {"test_moving", "test_moving_streams", "test_payloads", "test_shared_arrays"}
+"""Tests of what cannot leave a machine; that it is refused is shown by `tests/machines/test_refusals.py`."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -50,6 +54,8 @@ def _in_the_table(item: pytest.Item) -> bool:
         return True
     loop, kind = (item.callspec.params.get(name) for name in ("anyio_backend", "node"))
     if kind == "interpreter" and item.path.stem in _USE_NUMPY:
+        return False
+    if kind == "hosts" and item.path.stem in _STAY_ON_A_MACHINE:
         return False
     return kind not in NODES or kind in KINDS[str(loop)]
 

@@ -150,7 +150,7 @@ def _check_groups(parts: Mapping[Path, Any]) -> None:
     for path, part in parts.items():
         if isinstance(part, Listener):
             _check_group((*path, "nodes"), part.nodes, groups)
-        elif (on := getattr(part, "on", None)) is not None:
+        elif not isinstance(part, NodesSpec) and (on := getattr(part, "on", None)) is not None:
             _check_group((*path, "on"), on, groups, with_slot=True)
         if isinstance(part, PoolSpec) and part.per_node is not None:
             _check_group((*path, "per_node"), part.per_node, groups)

@@ -49,6 +49,8 @@ _SETTINGS: Final = (
     "ask_timeout",
     "admin",
     "alerts",
+    "lease",
+    "reach",
 )
 """What is fixed at the start of a system."""
 

@@ -46,7 +46,7 @@ from actors._system.tree_specs import (
     new_child,
     supervisor,
 )
-from actors.nodes import NodesSpec, nodes
+from actors.nodes import ENGINES, NodesSpec, nodes
 from actors.routing import Asgi, Listener, Sticky, key_from, listen, policy_from
 from actors.supervisors import Backoff, Restart
 
@@ -73,7 +73,12 @@ _CONSTRUCTOR: Final[dict[str, Kind]] = {
     "args": Items(Anything()),
     "kwargs": Entries(Anything()),
 }
-_OF_NODES: Final[Mapping[str, Kind]] = {"count": _COUNT, "max_rss": Size()}
+_OF_NODES: Final[Mapping[str, Kind]] = {
+    "count": _COUNT,
+    "max_rss": Size(),
+    "engine": Choice({name: name for name in ENGINES}),
+    "on": Entries(Anything()),
+}
 _OF_ACTORS: Final[Mapping[str, Kind]] = {"mailbox": _MAILBOX}
 _OF_POOLS: Final[Mapping[str, Kind]] = {"mailbox": _MAILBOX, "max_rss": Size()}
 _OF_PROGRAMS: Final[Mapping[str, Kind]] = {

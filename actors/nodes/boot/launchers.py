@@ -35,6 +35,8 @@ class Launchers:
         self._loop = loop
         self._tell = tell
         self._by_origin: dict[Origin, Launcher] = {}
+        self.when_renewed: list[Callable[[], object]] = []
+        """Called by `renew`, too: for those who start nodes elsewhere."""
 
     async def start(self, launch: Launch) -> Started:
         """Start a process and return it.
@@ -58,6 +60,8 @@ class Launchers:
         """Start later processes from the files as they are now; see `Launcher.renew`."""
         for launcher in self._by_origin.values():
             launcher.renew()
+        for renew in self.when_renewed:
+            renew()
 
     def keep(self, origins: Iterable[Origin]) -> None:
         """End the fork servers that none of *origins* needs."""

@@ -1,0 +1,61 @@
+"""The door to `actors.machines`: what the process that made a system has of other machines, if it has any."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from actors.nodes import common_environment
+
+if TYPE_CHECKING:
+    from actors._system.system_state import SystemState
+    from actors.machines.places import Places
+    from actors.nodes import NodesSpec, RemoteNode, RemoteNodeHost
+
+__all__ = ["OtherMachines"]
+
+
+class OtherMachines:
+    """Makes nodes on other machines; without any it imports and opens nothing.
+
+    Attributes:
+        places: where they are, once there is one.
+    """
+
+    def __init__(self, home: RemoteNodeHost, state: SystemState) -> None:
+        self.places: Places | None = None
+        self._home = home
+        self._state = state
+
+    def new_node(self, spec: NodesSpec, slot: int) -> RemoteNode:
+        """Make the node of *slot*; its supervisor starts it.
+
+        Raises:
+            InvalidSpec: its engine cannot place it.
+        """
+        # Imported where it is used: a system on one machine pays for nothing of it.
+        from actors.machines.placed_node import PlacedNode  # noqa: PLC0415
+        from actors.machines.places import Places  # noqa: PLC0415
+
+        if self.places is None:
+            state = self._state
+            log_format = {**os.environ, **common_environment()}["ACTORS_LOG_FORMAT"]
+            self.places = Places(state.loop, state.topology, state.event, log_format)
+            state.launcher.when_renewed.append(self.places.renew)
+        self.places.check(spec)
+        return PlacedNode(self._home, spec, slot, self.places)
+
+    def issue(self, name: str) -> dict[str, Any]:
+        """Return what a process of this machine shows to nodes of others."""
+        assert self.places is not None, "a node of another machine is to be reached"
+        return self.places.authority.issue(name).to_plain()
+
+    async def close(self) -> None:
+        """End all agents; their nodes have ended."""
+        if self.places is not None:
+            await self.places.close()
+
+    def abandon(self) -> None:
+        """Kill all agents: the loop is closed."""
+        if self.places is not None:
+            self.places.abandon()

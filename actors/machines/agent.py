@@ -1,0 +1,264 @@
+"""An agent: what the parent is to its own machine, on a place that an engine has given; ``python -m`` runs one.
+
+Rule 1: it starts nodes, ends and reaps them, and says what became of them; it decides nothing.
+Rule 2: it and its nodes live no longer than the connection to the parent, and the nodes no longer than the
+lease, whatever happens to it.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import socket
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from anyio import move_on_after, to_thread
+
+from actors._base.errors import ActorsError
+from actors._base.log import this_process_is
+from actors._base.run_loop import open_loop, run_on
+from actors._base.version import installed_version
+from actors.machines.agent_node import AgentNode
+from actors.machines.control_line import ControlLine
+from actors.machines.dial import dial
+from actors.machines.engine import Join
+from actors.machines.lease_asker import LeaseAsker
+from actors.machines.material import Material
+from actors.machines.wire_version import WIRE_VERSION
+from actors.nodes import PARENTS_PATH, Launchers
+
+if TYPE_CHECKING:
+    from actors._base.loop import Loop, Waiter
+    from actors.machines.control_line import Record
+
+__all__ = ["Agent", "main", "run_agent"]
+
+_REAPING: Final = 5.0
+"""Seconds that the nodes have to be gone once they are killed."""
+_LAST_WORDS: Final = 2.0
+"""Seconds that the parent has to read what the agent said last."""
+_REFUSED: Final = 78
+"""The exit code of an agent that the parent will not have (sysexits' EX_CONFIG)."""
+
+
+class Agent:
+    """Serves one parent.
+
+    Args:
+        loop: of this process.
+        join: how to join.
+
+    Attributes:
+        line: to the parent.
+        launchers: what starts nodes.
+        log_format: in which the nodes write records.
+        nodes: those that have not ended, by their numbers.
+        over: why it ends, once it does.
+    """
+
+    line: ControlLine
+
+    def __init__(self, loop: Loop, join: Join) -> None:
+        self.loop = loop
+        self.log_format = "json"
+        self.nodes: dict[int, AgentNode] = {}
+        self.over: Waiter = loop.waiter()
+        self.exit_code = 0
+        self._join = join
+        self._asker: LeaseAsker | None = None
+        self._left: Waiter | None = None
+        self.launchers: Launchers = Launchers(loop, self._event)
+
+    # -- to the parent ------------------------------------------------------------------------
+
+    async def join_parent(self) -> None:
+        """Connect; what is to be done next comes over the line.
+
+        Raises:
+            ConnectionError: nobody let us in; it says where and why.
+        """
+        hello = {
+            "purpose": "agent",
+            "wire": WIRE_VERSION,
+            "version": installed_version(),
+            "python": platform.python_version(),
+            "machine": socket.gethostname(),
+            "pid": os.getpid(),
+        }
+        session = await self._dial(self._join.ticket, hello)
+        self.line = ControlLine(self.loop, session, self._take, self._end)
+
+    async def _dial(self, ticket: str, hello: dict[str, Any]) -> Any:
+        join = self._join
+        material = None if join.material is None else Material.from_plain(join.material)
+        return await dial((join.host, join.port), material, ticket, hello, lease=join.lease)
+
+    async def _welcomed(self, ticket: str) -> None:
+        """Hold a lease, and tell the parent that nodes can be started."""
+        try:
+            session = await self._dial(ticket, {"purpose": "lease"})
+        except OSError as error:
+            self._end(str(error))
+            return
+        self._asker = LeaseAsker(session, self._join.lease, self._lease_ended)
+        if await to_thread.run_sync(self._asker.wait_held, self._join.lease):
+            self.line.send("ready")
+        else:
+            self._end("its parent has granted no lease")
+
+    def _lease_ended(self, why: str) -> None:
+        """No lease can be asked for any more; called in a thread. The nodes need nobody to tell them."""
+        # A parent that ends has closed this connection as well, and says so on the other one.
+        self.loop.call_threadsafe(self.loop.call_later, _LAST_WORDS / 2, self._end, why)
+
+    @property
+    def held_lease(self) -> dict[str, Any]:
+        """Where nodes find until when they may run."""
+        assert self._asker is not None
+        return {"page": self._asker.page.path, "every": self._asker.every}
+
+    @property
+    def clock(self) -> tuple[float, float]:
+        """How far the parent's clock is ahead of this machine's, and by how much that may be wrong."""
+        found = None if self._asker is None else self._asker.offset
+        assert found is not None, "a lease is held"
+        return found.ahead, found.error
+
+    # -- what the parent says -------------------------------------------------------------------
+
+    def _take(self, record: Record) -> None:
+        op = record.pop("op")
+        if op == "welcome":
+            self.log_format = record["log_format"]
+            self.loop.start(self._welcomed, record["ticket"], name="lease")
+        elif op == "refused":
+            self.exit_code = _REFUSED
+            self._end(f"refused: {record['why']}")
+        elif op == "start":
+            node = AgentNode(self, record["n"], record)
+            self.nodes[node.number] = node
+            self.loop.start(node.start, name=f"start {record['name']}")
+        elif op == "kill":
+            node_or_none = self.nodes.get(record["n"])
+            if node_or_none is not None:
+                node_or_none.kill()
+        elif op == "renew":
+            self.launchers.renew()
+        elif op == "end":
+            self._end("")
+        else:
+            self.loop.start(self._answer, op, record, name=op)
+
+    async def _answer(self, op: str, record: Record) -> None:
+        number, node = record["call"], self.nodes.get(record["n"])
+        try:
+            if node is None:
+                raise ActorsError("this node has ended")  # noqa: TRY301 - told like any other
+            if op == "stacks":
+                found = await node.stacks()
+            elif op == "profile":
+                found = await node.profile(record["seconds"])
+            else:
+                raise ActorsError(f"an agent does no {op!r}")  # noqa: TRY301 - as above
+        except ActorsError as error:
+            self.line.send("answer", call=number, error=str(error))
+        else:
+            self.line.send("answer", call=number, result=found)
+
+    def _event(self, kind: str, facts: dict[str, Any]) -> None:
+        self.line.send("event", kind=kind, facts=facts)
+
+    # -- the end --------------------------------------------------------------------------------
+
+    def node_ended(self, node: AgentNode) -> None:
+        """Forget a node that has ended, and was told of."""
+        self.nodes.pop(node.number, None)
+        if not self.nodes and self._left is not None and not self._left.done():
+            self._left.set_result(None)
+
+    def leave(self) -> None:
+        """Let the nodes end in order, then end: what SIGTERM asks for."""
+        if self.over.done() or self._left is not None:
+            return
+        self._left = self.loop.waiter()
+        self.line.send("leaving", why="its agent was told to end")
+        if not self.nodes:
+            self._left.set_result(None)
+        self.loop.start(self._leave, name="leave")
+
+    async def _leave(self) -> None:
+        assert self._left is not None
+        await self._left
+        self.line.send("left", why="its agent was told to end")
+        self._end("")
+
+    def _end(self, why: str) -> None:
+        """Nobody answers any more for what runs here: end it."""
+        for node in list(self.nodes.values()):
+            node.kill()
+        if not self.over.done():
+            self.over.set_result(why)
+
+    async def close(self) -> None:
+        """Wait for the end of the nodes, and let go of everything."""
+        with move_on_after(_REAPING):
+            if self.nodes and self._left is None:
+                self._left = self.loop.waiter()
+            if self.nodes and self._left is not None:
+                await self._left
+        closed = self.loop.waiter()
+        self.line.close(lambda: None if closed.done() else closed.set_result(None))
+        with move_on_after(_LAST_WORDS):
+            await closed
+        if self._asker is not None:
+            await to_thread.run_sync(self._asker.close)
+        await to_thread.run_sync(self.launchers.close)
+
+
+async def _serve(join: Join) -> int:
+    async with open_loop() as loop:
+        agent = Agent(loop, join)
+        try:
+            await agent.join_parent()
+        except (OSError, ValueError) as error:
+            print(f"agent: {error}", file=sys.stderr)  # noqa: T201 - the engine shows it
+            return 1
+        signal.signal(signal.SIGTERM, lambda _number, _frame: loop.call_threadsafe(agent.leave))
+        why = await agent.over
+        await agent.close()
+        if why:
+            print(f"agent: {why}", file=sys.stderr)  # noqa: T201 - as above
+        return agent.exit_code
+
+
+def run_agent(join: Join) -> int:
+    """Be an agent until it is over; return the exit code."""
+    # A terminal sends SIGINT to whole process groups: the parent alone decides when a place ends.
+    signal.signal(signal.SIGINT, lambda _number, _frame: None)
+    this_process_is(f"agent {join.place}")
+    return run_on(_serve, join, uvloop=False)
+
+
+def _take_over_path() -> None:
+    """Give this program the PYTHONPATH of the one that made the system; `sys.path` has what that had."""
+    own = os.environ.pop(PARENTS_PATH, None)
+    if own:
+        os.environ["PYTHONPATH"] = own
+    elif own is not None:
+        os.environ.pop("PYTHONPATH", None)
+
+
+def main() -> None:
+    """Read how to join from stdin, and be an agent."""
+    _take_over_path()
+    try:
+        join = Join.from_text(sys.stdin.readline())
+    except ValueError as error:
+        raise SystemExit(f"agent: its first line on stdin says how to join: {error}") from error
+    raise SystemExit(run_agent(join))
+
+
+if __name__ == "__main__":
+    main()

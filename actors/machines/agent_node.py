@@ -1,0 +1,204 @@
+"""A node process, seen from the agent that has started it: what it says is passed on to the parent.
+
+Rule: output is bounded: what the parent does not take in time is dropped, and counted.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from actors._base.errors import BootFailed
+from actors.nodes import (
+    BACKEND_MODULES,
+    ChildProcess,
+    Launch,
+    PreloadFailed,
+    PrintedOutput,
+    WrittenRecords,
+    common_environment,
+    cpus_of_slot,
+)
+
+if TYPE_CHECKING:
+    from actors._base.loop import Loop
+    from actors.machines.control_line import ControlLine, Record
+    from actors.nodes import Launchers, NodePipes
+
+__all__ = ["AgentNode", "NodeKeeper"]
+
+_MOST_LINES: Final = 500
+_MESSAGE: Final = 4096
+_STACKS: Final = b"stacks\n"
+"""What a node says with the descriptor of the file that it writes its stacks to."""
+
+
+class NodeKeeper(Protocol):
+    """The agent, as its nodes see it."""
+
+    loop: Loop
+    line: ControlLine
+    launchers: Launchers
+    log_format: str
+
+    @property
+    def held_lease(self) -> dict[str, Any]: ...
+    @property
+    def clock(self) -> tuple[float, float]: ...
+    def node_ended(self, node: AgentNode) -> None: ...
+
+
+class AgentNode:
+    """One process of a node.
+
+    Args:
+        keeper: the agent.
+        number: which the parent knows it by.
+        record: what it is to run, as the parent says.
+    """
+
+    def __init__(self, keeper: NodeKeeper, number: int, record: Record) -> None:
+        self.number = number
+        self._keeper = keeper
+        self._wanted = record
+        self._name = str(record["name"])
+        self._child = ChildProcess(self._name, keeper.loop, self._died)
+        self._killed = False
+        self._dropped = 0
+
+    async def start(self) -> None:
+        """Start it, or tell the parent why that cannot be."""
+        try:
+            await self._child.start(
+                self._keeper.launchers,
+                self._launch,
+                unwanted=lambda: self._killed,
+                adopt=self._adopt,
+            )
+        except PreloadFailed as failed:
+            self._tell_end(None, failed.why, failed.stack)
+        except BootFailed as error:
+            self._tell_end(None, str(error))
+        except Exception as error:  # noqa: BLE001 - no room for a process, mostly; the parent is told
+            self._tell_end(None, f"node {self._name} could not be started: {error}")
+
+    def _launch(self, pipes: NodePipes) -> Launch:
+        wanted = self._wanted
+        common = {**common_environment(), "ACTORS_LOG_FORMAT": self._keeper.log_format}
+        return Launch(
+            module=wanted["module"],
+            title=self._name,
+            link=pipes.far_link,
+            lifeline=pipes.far_lifeline,
+            log=pipes.far_log,
+            output=pipes.far_output,
+            common=common,
+            env=wanted["env"],
+            own_env=wanted["own_env"],
+            imports=(*BACKEND_MODULES[wanted["config"]["backend"]], *wanted["imports"]),
+            preload=tuple(wanted["config"]["preload"]),
+            within=wanted["within"],
+        )
+
+    def _adopt(self) -> None:
+        """Read what it writes, and send it its configuration, with what only this machine knows."""
+        child, keeper, config = self._child, self._keeper, self._wanted["config"]
+        child.read(_Records(self), _Output(self))
+        if self._wanted["each_cpu"]:
+            config["process"]["cpus"] = cpus_of_slot(self._wanted["slot"])
+        entries: list[Any] = sys.path
+        config["path"] = [entry or "." for entry in entries if isinstance(entry, str)]
+        config["argv"] = [self._name]
+        config["lease"] = keeper.held_lease
+        config["clock"] = keeper.clock
+        child.configure(config)
+        child.link.setblocking(False)
+        keeper.loop.watch_readable(child.link.fileno(), self._heard)
+        keeper.line.send("started", n=self.number, pid=child.pid)
+
+    def _heard(self) -> None:
+        """Take what the node hands over: the file of its stacks."""
+        link = self._child.link
+        try:
+            data, fds, _, _ = socket.recv_fds(link, _MESSAGE, 1)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data, fds = b"", []
+        if fds and data == _STACKS:
+            self._child.take_stack_file(fds.pop())
+        for fd in fds:
+            os.close(fd)
+        if not data:
+            self._close_link()
+
+    def _close_link(self) -> None:
+        link = getattr(self._child, "link", None)
+        if link is not None and link.fileno() >= 0:
+            self._keeper.loop.unwatch_readable(link.fileno())
+            link.close()
+
+    def kill(self) -> None:
+        """End it now; one that starts ends when it is there."""
+        self._killed = True
+        self._child.kill()
+
+    async def stacks(self) -> Any:
+        """Return the stacks of its threads and tasks, or raise `ActorsError`."""
+        return await self._child.stacks()
+
+    async def profile(self, seconds: float) -> Any:
+        """Return where it spends its CPU time, or raise `ActorsError`."""
+        return await self._child.profile(seconds)
+
+    def forward(self, op: str, what: list[Any], **fields: Any) -> None:
+        """Pass on what it writes."""
+        line = self._keeper.line
+        if line.behind:
+            self._dropped += len(what)
+            return
+        if self._dropped:
+            line.send("dropped", n=self.number, lines=self._dropped)
+            self._dropped = 0
+        line.send(op, n=self.number, **fields)
+
+    def _died(self) -> None:
+        self._child.read_to_end()
+        self._close_link()
+        self._tell_end(self._child.returncode, "")
+
+    def _tell_end(self, code: int | None, why: str, stack: str = "") -> None:
+        lines = self._child.last[-_MOST_LINES:]
+        self._child.release()
+        self._keeper.line.send("ended", n=self.number, code=code, why=why, stack=stack, lines=lines)
+        self._keeper.node_ended(self)
+
+
+class _Records(WrittenRecords):
+    """Records of the log that a node has made, for the parent."""
+
+    def __init__(self, node: AgentNode) -> None:
+        super().__init__("")
+        self._for = node
+
+    def take(self, lines: list[str]) -> None:
+        """Pass lines on as they are."""
+        self._for.forward("lines", lines, lines=lines)
+
+    def take_part(self, text: str) -> None:
+        """Pass on the beginning of a line whose rest never came."""
+        self.take([text])
+
+
+class _Output(PrintedOutput):
+    """What a node prints, for the parent."""
+
+    def __init__(self, node: AgentNode) -> None:
+        super().__init__("")
+        self._for = node
+
+    def _write(self, records: list[dict[str, Any]]) -> None:
+        if records:
+            self._for.forward("records", records, records=records)

@@ -1,0 +1,170 @@
+"""The connection between a parent and an agent: plain records both ways, each with its length before it.
+
+Rule 1: nothing here waits. What the other end does not take in time is bounded: output is dropped and counted
+by whoever sends it, who asks `behind`.
+Rule 2: what comes is of the shape of `Record`, or the line ends with an error that says so.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from actors.transport.channels.lingering_close import LingeringClose
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actors._base.loop import Loop
+    from actors.transport.channels.tls_session import TlsSession
+
+__all__ = ["ControlLine", "Record"]
+
+Record: TypeAlias = dict[str, Any]
+"""What is said: "op" has what it is about, the others are its fields."""
+
+_LENGTH: Final = 4
+_LARGEST: Final = 32 * 1024 * 1024
+"""Bytes of one record; the configuration of a node may have a table of many topics."""
+_CHUNK: Final = 64 * 1024
+_BEHIND: Final = 256 * 1024
+"""Bytes that wait to be written, from which on output is dropped."""
+
+
+class ControlLine:
+    """One end, which owns its session.
+
+    Args:
+        loop: of this process.
+        session: the connection.
+        take: called with each record that comes.
+        ended: called once, with why nothing comes any more, unless this end closed it.
+
+    Attributes:
+        closed: why it has ended, "" while it has not.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        session: TlsSession,
+        take: Callable[[Record], object],
+        ended: Callable[[str], object],
+    ) -> None:
+        self._loop = loop
+        self._session = session
+        self._fd = session.fileno()
+        self._take = take
+        self._on_ended = ended
+        self._in = bytearray()
+        self._out: deque[memoryview] = deque()
+        self._waiting = 0
+        self._writing = False
+        self._chunk = memoryview(bytearray(_CHUNK))
+        self.closed = ""
+        loop.watch_readable(self._fd, self._read)
+        loop.call_soon(self._read)  # the session may hold what came behind the hello
+
+    @property
+    def behind(self) -> bool:
+        """Whether the other end takes less than it is sent."""
+        return self._waiting > _BEHIND
+
+    def send(self, op: str, **fields: Any) -> None:
+        """Send a record; a line that has ended drops it."""
+        if self.closed:
+            return
+        data = json.dumps({"op": op, **fields}).encode()
+        self._out.append(memoryview(len(data).to_bytes(_LENGTH, "little") + data))
+        self._waiting += _LENGTH + len(data)
+        self._write()
+
+    def close(self, gone: Callable[[], object] | None = None) -> None:
+        """End the line when what was sent is written; call *gone* when the other end has ended it, too."""
+        if self.closed:
+            if gone is not None:
+                gone()
+            return
+        self._leave("it was closed here")
+        rest = [bytes(part) for part in self._out]
+        LingeringClose(self._loop, self._session, rest, gone or _nothing)
+
+    def _write(self) -> None:
+        if self.closed:
+            return
+        try:
+            self._session.push()
+            while self._out:
+                count = self._session.send(self._out[0])
+                self._waiting -= count
+                self._out[0] = self._out[0][count:]
+                if not self._out[0]:
+                    self._out.popleft()
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError as error:
+            self._end(str(error))
+            return
+        self._watch_writable(wanted=bool(self._out) or self._session.owes)
+
+    def _watch_writable(self, *, wanted: bool) -> None:
+        if wanted == self._writing:
+            return
+        self._writing = wanted
+        if wanted:
+            self._loop.watch_writable(self._fd, self._write)
+        else:
+            self._loop.unwatch_writable(self._fd)
+
+    def _read(self) -> None:
+        while not self.closed:
+            try:
+                count = self._session.recv_into(self._chunk)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                self._end(str(error))
+                return
+            if not count:
+                self._end("the other end has closed it")
+                return
+            self._in += self._chunk[:count]
+            self._take_whole()
+
+    def _take_whole(self) -> None:
+        """Take the records that have come whole."""
+        while len(self._in) >= _LENGTH and not self.closed:
+            size = int.from_bytes(self._in[:_LENGTH], "little")
+            if size > _LARGEST:
+                self._end(f"it sent a record of {size} bytes, and may send {_LARGEST}")
+                return
+            if len(self._in) < _LENGTH + size:
+                return
+            body = bytes(self._in[_LENGTH : _LENGTH + size])
+            del self._in[: _LENGTH + size]
+            try:
+                record = json.loads(body)
+                if type(record) is not dict or type(record.get("op")) is not str:
+                    raise ValueError("it is no record")  # noqa: TRY301 - handled as JSON's own error
+                self._take(record)
+            except (ValueError, TypeError, KeyError, RecursionError) as error:
+                self._end(
+                    f"it sent what is no record of this line: {type(error).__name__}: {error}"
+                )
+
+    def _end(self, why: str) -> None:
+        if self.closed:
+            return
+        self._leave(why)
+        self._session.close()
+        self._on_ended(why)
+
+    def _leave(self, why: str) -> None:
+        self.closed = why
+        self._loop.unwatch_readable(self._fd)
+        self._watch_writable(wanted=False)
+
+
+def _nothing() -> None:
+    """Nobody is told."""

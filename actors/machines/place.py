@@ -1,0 +1,377 @@
+"""One place: what an engine has given on one machine, seen from the parent, from its start to its end.
+
+Rule 1: an end of the connection is a hint. That a place is over is said by its engine, if that is certain, by
+its lease, or by its agent after the last node of the place.
+Rule 2: whoever says it, it is said once, and then nothing is started there or asked of it any more.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from actors._base.errors import ActorsError, BootFailed
+from actors.machines.control_line import ControlLine
+from actors.machines.engine import Join
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actors._base.loop import Loop, Timer, Waiter
+    from actors.machines.authority import Authority
+    from actors.machines.control_line import Record
+    from actors.machines.engine import Engine, Gone, Placed, Want
+    from actors.machines.entrance import Entrance
+    from actors.machines.lease_server import LeaseServer
+    from actors.transport.channels.tls_session import TlsSession
+
+__all__ = ["Place", "PlaceHome", "PlacedProcess"]
+
+_AGENT: Final = "agent"
+_LEASE: Final = "lease"
+_OF_RUNS: Final = frozenset({"started", "records", "lines", "dropped", "ended"})
+"""What an agent says about one of its nodes."""
+_OF_AGENTS: Final = frozenset({"fork_server_unusable", "preload_threads", "preload_descriptors"})
+"""The events that an agent reports."""
+_CLOCK_EVERY: Final = 5.0
+"""Seconds between two words about the clocks, which drift by some milliseconds a minute at most."""
+_LAST_WORDS: Final = 1.0
+"""Seconds that the connection of an agent that is known to have ended is still read."""
+
+
+class PlacedProcess(Protocol):
+    """A run of a node, as its place sees it."""
+
+    def on_started(self, pid: int) -> None: ...
+    def on_ended(self, code: int | None, why: str, stack: str, lines: list[str]) -> None: ...
+    def on_records(self, records: list[dict[str, Any]]) -> None: ...
+    def on_lines(self, lines: list[str]) -> None: ...
+    def on_dropped(self, lines: int) -> None: ...
+    def on_clock(self, ahead: float, error: float) -> None: ...
+    def on_place_silent(self) -> None: ...
+    def on_place_leaving(self, why: str) -> None: ...
+    def on_place_lost(self, why: str) -> None: ...
+
+
+class PlaceHome(Protocol):
+    """The places of the system, as each of them sees it."""
+
+    loop: Loop
+    authority: Authority
+    entrance: Entrance
+    leases: LeaseServer
+    lease: float
+    log_format: str
+
+    def problem_of(self, hello: dict[str, Any]) -> str: ...
+    def place_over(self, place: Place) -> None: ...
+    def event(self, kind: str, facts: dict[str, Any]) -> None: ...
+
+
+class Place:
+    """An agent and its nodes.
+
+    Args:
+        home: the places of the system.
+        engine: who starts the agent.
+        want: what is wanted of it.
+        number: which no other place of the system had.
+
+    Attributes:
+        name: "group@number in the group".
+        key: the name, and what tells it from those before it.
+        machine: where it is, as the engine or the agent says.
+        pid: the process of the agent.
+        over: why it is over, "" while it is not.
+        leaving: why it takes no more nodes, "" while it does.
+        silent_since: when it was heard last, on the loop's clock; None while it is not silent.
+    """
+
+    def __init__(self, home: PlaceHome, engine: Engine, want: Want, number: int) -> None:
+        self.name: str = f"{want.group}@{want.place}"
+        self.key: str = f"{self.name}#{number}"
+        self.machine = ""
+        self.pid = 0
+        self.over = ""
+        self.leaving = ""
+        self.silent_since: float | None = None
+        self._home = home
+        self._engine = engine
+        self._want = want
+        self._placed: Placed | None = None
+        self._line: ControlLine | None = None
+        self._hint = ""
+        self._ready: Waiter = home.loop.waiter()
+        self._runs: dict[int, PlacedProcess] = {}
+        self._calls: dict[int, Waiter] = {}
+        self._numbers = 0
+        self._clock_timer: Timer | None = None
+
+    @property
+    def usable(self) -> bool:
+        """Whether nodes can be started there."""
+        return bool(self._line is not None and not (self.over or self.leaving or self._line.closed))
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What people want to know about it."""
+        engine = {} if self._placed is None else dict(self._engine.facts(self._placed))
+        return {"engine": self._engine.name, "machine": self.machine, **engine}
+
+    @property
+    def left(self) -> float | None:
+        """The seconds that are left of its lease."""
+        return self._home.leases.left(self.key)
+
+    @property
+    def round_trip(self) -> float | None:
+        """The seconds that a question to it takes, there and back."""
+        found = self._home.leases.offset(self.key)
+        return None if found is None else 2 * found.error
+
+    # -- start ------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Have the engine start the agent; return when it has joined, and holds its first lease.
+
+        Raises:
+            BootFailed: it has ended before, or its engine cannot start it.
+        """
+        home = self._home
+        ticket = home.entrance.expect(_AGENT, self._came)
+        host, port = home.entrance.address
+        join = Join(
+            host=host,
+            port=port,
+            ticket=ticket,
+            material=home.authority.issue(self.key).to_plain(),
+            lease=home.lease,
+            place=self.name,
+        )
+        try:
+            self._placed = await self._engine.start(self._want, join, self._gone_in_any_thread)
+            await self._ready
+        except BaseException as error:
+            self._finish(f"its start failed: {error}", "its parent")
+            if isinstance(error, ActorsError) or not isinstance(error, Exception):
+                raise
+            raise BootFailed(f"place {self.name} could not be started: {error}") from error
+        finally:
+            home.entrance.forget(ticket)
+        home.event("place_joined", {"place": self.name, "pid": self.pid, **self.facts})
+
+    def _came(self, session: TlsSession, hello: dict[str, Any]) -> None:
+        """The agent has connected: welcome it, unless it is of another kind."""
+        home = self._home
+        if self.over:
+            session.close()
+            return
+        self.pid, self.machine = int(hello["pid"]), str(hello["machine"])
+        self._line = ControlLine(home.loop, session, self._take, self._line_ended)
+        problem = home.problem_of(hello)
+        if problem:
+            self._line.send("refused", why=problem)
+            self._fail_start(BootFailed(f"place {self.name}: {problem}"))
+            return
+        home.leases.watch(self.key)
+        ticket = home.entrance.expect(_LEASE, self._lease_came)
+        self._line.send("welcome", ticket=ticket, log_format=home.log_format)
+
+    def _lease_came(self, session: TlsSession, _hello: dict[str, Any]) -> None:
+        self._home.leases.serve(self.key, session)
+
+    def _fail_start(self, error: BootFailed) -> None:
+        if not self._ready.done():
+            self._ready.set_exception(error)
+
+    # -- what it is asked ---------------------------------------------------------------------
+
+    def start_run(self, number: int, run: PlacedProcess, launch: Record) -> None:
+        """Have a node started there; *run* is told what becomes of it."""
+        self._runs[number] = run
+        self._send("start", n=number, **launch)
+
+    def kill(self, number: int) -> None:
+        """Have a node killed; a place that cannot be reached kills it when its lease is over."""
+        self._send("kill", n=number)
+
+    def renew(self) -> None:
+        """Have later nodes started from the files as they are now."""
+        self._send("renew")
+
+    async def call(self, op: str, **fields: Any) -> Any:
+        """Ask the agent, and return its answer.
+
+        Raises:
+            ActorsError: it says why not, or cannot be reached.
+        """
+        if not self.usable and not self.leaving:
+            raise ActorsError(f"place {self.name} cannot be reached: {self.over or self._hint}")
+        self._numbers += 1
+        number = self._numbers
+        waiter = self._calls[number] = self._home.loop.waiter()
+        self._send(op, call=number, **fields)
+        try:
+            return await waiter
+        finally:
+            self._calls.pop(number, None)
+
+    def _send(self, op: str, **fields: Any) -> None:
+        if self._line is not None:
+            self._line.send(op, **fields)
+
+    # -- what it says -------------------------------------------------------------------------
+
+    def _take(self, record: Record) -> None:
+        op = record.pop("op")
+        if op in _OF_RUNS:
+            self._tell_run(op, **record)
+            return
+        take: dict[str, Callable[..., None]] = {
+            "ready": self._joined,
+            "answer": self._answered,
+            "leaving": self._leave,
+            "left": self._left,
+            "event": self._event,
+        }
+        take[op](**record)
+
+    def _tell_run(self, op: str, n: int, **fields: Any) -> None:
+        """Tell a run, of which an agent is believed; of others it may say what it likes."""
+        run = self._runs.pop(n, None) if op == "ended" else self._runs.get(n)
+        if run is None:
+            return
+        tell: dict[str, Callable[..., None]] = {
+            "started": run.on_started,
+            "records": run.on_records,
+            "lines": run.on_lines,
+            "dropped": run.on_dropped,
+            "ended": run.on_ended,
+        }
+        tell[op](**fields)
+
+    def _joined(self) -> None:
+        if not self._ready.done():
+            self._ready.set_result(None)
+            self._tell_clock()
+
+    def _tell_clock(self) -> None:
+        """Tell the nodes how the clocks differ, again and again: they drift."""
+        if self.over:
+            return
+        found = self._home.leases.offset(self.key)
+        if found is not None and self.silent_since is None:
+            for run in list(self._runs.values()):
+                run.on_clock(found.ahead, found.error)
+        self._clock_timer = self._home.loop.call_later(_CLOCK_EVERY, self._tell_clock)
+
+    def _left(self, why: str) -> None:
+        self._finish(why, "its agent")
+
+    def _event(self, kind: str, facts: dict[str, Any]) -> None:
+        if kind in _OF_AGENTS:
+            self._home.event(kind, {**facts, "place": self.name})
+
+    def _answered(self, call: int, result: Any = None, error: str = "") -> None:
+        waiter = self._calls.get(call)
+        if waiter is None or waiter.done():
+            return
+        if error:
+            waiter.set_exception(ActorsError(error))
+        else:
+            waiter.set_result(result)
+
+    def _leave(self, why: str) -> None:
+        """Start nothing more there: the agent was told to end, and lets its nodes finish."""
+        self.leaving = why
+        self._home.event("place_leaving", {"place": self.name, "why": why})
+        for run in list(self._runs.values()):
+            run.on_place_leaving(why)
+
+    # -- its end ------------------------------------------------------------------------------
+
+    def on_silent(self) -> None:
+        """It was not heard of for a third of its lease."""
+        self.silent_since = self._home.loop.now()
+        self._home.event("place_silent", {"place": self.name, "machine": self.machine})
+        for run in list(self._runs.values()):
+            run.on_place_silent()
+
+    def on_heard(self) -> None:
+        """It is heard of again."""
+        self.silent_since = None
+        self._home.event("place_heard", {"place": self.name, "machine": self.machine})
+
+    def on_lease_over(self) -> None:
+        """Its lease is certainly over: no node of it runs."""
+        hint = f" ({self._hint})" if self._hint else ""
+        self._finish(
+            f"not heard of for longer than its lease of {self._home.lease:g} s{hint}", "its lease"
+        )
+
+    def _gone_in_any_thread(self, gone: Gone) -> None:
+        try:
+            self._home.loop.call_threadsafe(self._gone, gone)
+        except RuntimeError:
+            return  # the loop has ended, and with it whoever would be told
+
+    def _gone(self, gone: Gone) -> None:
+        """Its engine says that the agent has ended."""
+        self._hint = gone.why
+        if not gone.certain:
+            self._fail_start(BootFailed(f"place {self.name}: {gone.why}"))
+        elif self._line is None or self._line.closed:
+            self._finish(gone.why, f"engine {self._engine.name}")
+        else:  # what it said last is read first
+            self._home.loop.call_later(
+                _LAST_WORDS, self._finish, gone.why, f"engine {self._engine.name}"
+            )
+            self._certain = gone.why
+
+    _certain = ""
+
+    def _line_ended(self, why: str) -> None:
+        self._hint = self._hint or why
+        for waiter in list(self._calls.values()):
+            if not waiter.done():
+                waiter.set_exception(ActorsError(f"place {self.name} cannot be reached: {why}"))
+        self._fail_start(
+            BootFailed(f"place {self.name}: its agent left before it was ready: {why}")
+        )
+        if self._certain:
+            self._finish(self._certain, f"engine {self._engine.name}")
+
+    def _finish(self, why: str, by: str) -> None:
+        """It is over, as *by* says; its nodes are told."""
+        if self.over:
+            return
+        self.over = why
+        home = self._home
+        home.leases.forget(self.key)
+        if self._clock_timer is not None:
+            self._clock_timer.cancel()
+        if self._line is not None:
+            self._line.send("end")
+            self._line.close()
+        self._fail_start(BootFailed(f"place {self.name}: {why}"))
+        runs, self._runs = self._runs, {}
+        ready = bool(self.machine)
+        home.place_over(self)
+        if ready and by != "its parent":
+            kind = "place_left" if self.leaving else "place_lost"
+            home.event(kind, {"place": self.name, "machine": self.machine, "why": why, "by": by})
+        if self._placed is not None:
+            self._engine.kill(self._placed)
+        for run in runs.values():
+            run.on_place_lost(why)
+
+    async def stop(self, grace: float) -> None:
+        """End its agent in order, with the system; its nodes have ended."""
+        placed, self._placed = self._placed, None
+        self._finish("the system has ended", "its parent")
+        if placed is not None:
+            await self._engine.stop(placed, grace)
+
+    def abandon(self) -> None:
+        """Kill its agent, which nobody waits for any more; in any thread."""
+        if self._placed is not None:
+            self._engine.kill(self._placed)

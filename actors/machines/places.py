@@ -1,0 +1,321 @@
+"""The places of a system: who is where, and where agents come in.
+
+Rule: the loss of a place is one event, and is charged to the place by a backoff of its own; its nodes wait for
+the next one.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from anyio import Event, sleep
+
+from actors._base.errors import BootFailed, InvalidSpec
+from actors._base.version import installed_version
+from actors.machines.authority import Authority
+from actors.machines.engine import Reach, Want
+from actors.machines.entrance import Entrance
+from actors.machines.hosts_engine import HostsEngine, host_count
+from actors.machines.lease_server import LeaseServer
+from actors.machines.place import Place
+from actors.machines.wire_version import WIRE_VERSION
+from actors.supervisors import BackoffState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from actors._base.loop import Loop, Task, Waiter
+    from actors.machines.engine import Engine
+    from actors.nodes import NodesSpec
+
+__all__ = ["Places"]
+
+_GRACE: Final = 5.0
+"""Seconds that an agent without nodes has to end."""
+
+
+class MachineOptions(Protocol):
+    """The options of a `Topology` that are about other machines."""
+
+    @property
+    def lease(self) -> float: ...
+    @property
+    def reach(self) -> str | None: ...
+
+
+class Places:
+    """Gives each node its place, and starts agents for that.
+
+    Args:
+        loop: the parent's.
+        options: of the system.
+        event: publishes an event.
+        log_format: in which nodes write their records: "json" or "console".
+
+    Attributes:
+        authority: signs for this system.
+        entrance: where agents and nodes come in.
+        leases: answers agents.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        options: MachineOptions,
+        event: Callable[[str, dict[str, Any]], None],
+        log_format: str,
+    ) -> None:
+        self.loop = loop
+        self.event = event
+        self.log_format = log_format
+        self.lease: float = float(options.lease)
+        self.authority: Authority = Authority.new()
+        host, _, port = (options.reach or "127.0.0.1:0").partition(":")
+        self.entrance: Entrance = Entrance(
+            loop,
+            self.authority.issue("parent"),
+            host,
+            int(port or 0),
+            lease=self.lease,
+            turned_away=self._turned_away,
+        )
+        self.leases: LeaseServer = LeaseServer(
+            self.lease,
+            on_silent=self._from_thread(Place.on_silent),
+            on_heard=self._from_thread(Place.on_heard),
+            on_over=self._from_thread(Place.on_lease_over),
+        )
+        self._engines: dict[str, Engine] = {}
+        self._opening: dict[str, Event] = {}
+        self._slots: dict[tuple[str, int], _PlaceSlot] = {}
+        self._by_key: dict[str, Place] = {}
+        self._numbers = 0
+        self._closing = False
+
+    # -- who is where -------------------------------------------------------------------------
+
+    async def place_for(self, spec: NodesSpec, slot: int, *, patient: bool) -> Place:
+        """Return the place of a node, when its agent has joined.
+
+        Args:
+            spec: of its group.
+            slot: its number in the group.
+            patient: whether to wait as long as it takes; otherwise the first failure is raised.
+
+        Raises:
+            BootFailed: there is none, and why.
+        """
+        number = place_number(spec, slot)
+        key = (spec.name, number)
+        if key not in self._slots:
+            want = Want(group=spec.name, place=number, on=spec.on, spread=spec.spread)
+            self._slots[key] = _PlaceSlot(self, spec, want)
+        return await self._slots[key].get(patient=patient)
+
+    def waits_for(self, spec: NodesSpec, slot: int) -> str:
+        """Return what the place of a node waits for, for errors."""
+        found = self._slots.get((spec.name, place_number(spec, slot)))
+        return "" if found is None else found.doing
+
+    def check(self, spec: NodesSpec) -> None:
+        """Refuse a group that its engine cannot place.
+
+        Raises:
+            InvalidSpec: in the engine's words.
+        """
+        engine = self._engine(spec)
+        for number in {place_number(spec, slot) for slot in range(spec.count)}:
+            engine.check(Want(group=spec.name, place=number, on=spec.on, spread=spec.spread))
+
+    def new_place(self, engine: Engine, want: Want) -> Place:
+        """Make a place that is not started yet."""
+        self._numbers += 1
+        place = Place(self, engine, want, self._numbers)
+        self._by_key[place.key] = place
+        return place
+
+    async def engine_of(self, spec: NodesSpec) -> Engine:
+        """Return the engine of a group, connected."""
+        engine = self._engine(spec)
+        opening = self._opening.get(engine.name)
+        if opening is not None:
+            await opening.wait()
+            if engine.name in self._opening:
+                return engine
+        self._opening[engine.name] = opened = Event()
+        host, port = self.entrance.address
+        try:
+            await engine.open(Reach(host=host, port=port))
+        except BaseException:
+            del self._opening[engine.name]
+            raise
+        finally:
+            opened.set()
+        return engine
+
+    def _engine(self, spec: NodesSpec) -> Engine:
+        name = spec.engine_name
+        if name not in self._engines:
+            made = spec.engine if not isinstance(spec.engine, str) else _ENGINES[name](self.loop)
+            self._engines[name] = made
+        return self._engines[name]
+
+    def renew(self) -> None:
+        """Have all agents start later nodes from the files as they are now."""
+        for place in self._by_key.values():
+            place.renew()
+
+    # -- what a place needs (`PlaceHome`) -----------------------------------------------------
+
+    def problem_of(self, hello: dict[str, Any]) -> str:
+        """Return why an agent cannot be of this system, "" if it can."""
+        if hello.get("wire") != WIRE_VERSION:
+            return (
+                f"its agent speaks version {hello.get('wire')!r} of the protocol, and this process "
+                f"{WIRE_VERSION}: it has actors {hello.get('version')}, here is {installed_version()}"
+            )
+        return ""
+
+    def place_over(self, place: Place) -> None:
+        """Forget a place; the next node that needs one gets another."""
+        self._by_key.pop(place.key, None)
+        for slot in self._slots.values():
+            slot.place_over(place)
+
+    def _from_thread(self, tell: Callable[[Place], None]) -> Callable[[str], None]:
+        """Return what tells a place something on the loop, called in the leases' thread with its key."""
+
+        def on_loop(key: str) -> None:
+            place = self._by_key.get(key)
+            if place is not None:
+                tell(place)
+
+        return lambda key: (self.loop.call_threadsafe(on_loop, key), None)[1]
+
+    def _turned_away(self, count: int, peer: str, why: str) -> None:
+        self.event("strangers_turned_away", {"count": count, "last": peer, "why": why})
+
+    # -- the end ------------------------------------------------------------------------------
+
+    async def close(self) -> None:
+        """End all agents, and the engines; the nodes have ended."""
+        self._closing = True
+        for slot in self._slots.values():
+            slot.cancel()
+        for place in list(self._by_key.values()):
+            await place.stop(_GRACE)
+        for engine in self._engines.values():
+            await engine.close()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        self.entrance.close()
+        self.leases.close()
+
+    def abandon(self) -> None:
+        """The loop is closed: kill the agents, and with them their nodes."""
+        for place in list(self._by_key.values()):
+            place.abandon()
+
+
+class _PlaceSlot:
+    """The place of some nodes, and what follows it when it is over."""
+
+    def __init__(self, places: Places, spec: NodesSpec, want: Want) -> None:
+        self._places = places
+        self._spec = spec
+        self._want = want
+        self._place: Place | None = None
+        self._backoff = BackoffState(spec.backoff)
+        self._waiters: list[Waiter] = []
+        self._starting: Task | None = None
+        self._begun = False
+        self.doing = ""
+
+    async def get(self, *, patient: bool) -> Place:
+        """Return the place, when there is one; see `Places.place_for`."""
+        while True:
+            if self._place is not None and self._place.usable:
+                return self._place
+            waiter = self._places.loop.waiter()
+            self._waiters.append(waiter)
+            if self._starting is None:
+                name = f"place {self._want.group}@{self._want.place}"
+                self._starting = self._places.loop.start(self._start, name=name, fresh=True)
+            try:
+                await waiter
+            except BootFailed:
+                if not patient:
+                    raise
+            finally:
+                if waiter in self._waiters:
+                    self._waiters.remove(waiter)
+
+    async def _start(self) -> None:
+        places, loop = self._places, self._places.loop
+        try:
+            delay = self._backoff.next(loop.now(), random.random) if self._begun else 0.0
+            self._begun = True
+            if delay is None:
+                raise BootFailed(f"place {self._want.group}@{self._want.place} was given up")  # noqa: TRY301
+            self.doing = f"waiting {delay:.1f} s to ask for its place again" if delay else ""
+            await sleep(delay)
+            self.doing = f"waiting for engine {self._spec.engine_name} to give it a place"
+            engine = await places.engine_of(self._spec)
+            place = places.new_place(engine, self._want)
+            await place.start()
+        except Exception as error:  # noqa: BLE001 - whoever waits is told
+            self._starting = None
+            failure = error if isinstance(error, BootFailed) else BootFailed(str(error))
+            name = f"{self._want.group}@{self._want.place}"
+            places.event("place_failed", {"place": name, "why": str(failure)})
+            self._wake(failure, error)
+            return
+        self._starting = None
+        self.doing = ""
+        self._backoff.started(loop.now())
+        self._place = place
+        self._wake(None, None)
+
+    def _wake(self, failure: BootFailed | None, cause: Exception | None) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if waiter.done():
+                continue
+            if failure is None:
+                waiter.set_result(None)
+            else:
+                # Each gets its own error: raising one adds frames of the catcher to it.
+                own = BootFailed(str(failure))
+                own.__cause__ = None if cause is failure else cause
+                waiter.set_exception(own)
+
+    def place_over(self, place: Place) -> None:
+        """Forget the place if it is this."""
+        if self._place is place:
+            self._place = None
+
+    def cancel(self) -> None:
+        """Start no more."""
+        if self._starting is not None:
+            self._starting.cancel()
+            self._starting = None
+
+
+def place_number(spec: NodesSpec, slot: int) -> int:
+    """Return the place of a node in its group: nodes of "hosts" share those, others have one each."""
+    return slot % host_count(spec.on) if spec.engine == "hosts" else slot
+
+
+def _not_built(name: str) -> Callable[[Loop], Engine]:
+    def refuse(_loop: Loop) -> Engine:
+        raise InvalidSpec(f"engine={name!r} is not built")
+
+    return refuse
+
+
+_ENGINES: Final[dict[str, Callable[[Loop], Engine]]] = {
+    "hosts": HostsEngine,
+    "join": _not_built("join"),
+}

@@ -1,0 +1,191 @@
+"""Nodes that an agent of another machine starts; here it is this one, reached over TCP and TLS all the same."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Any
+
+import anyio
+import pytest
+
+from actors import System, Topology, nodes
+from actors._system.system import coordinator_of
+from actors.errors import BootFailed, NodeDown
+from actors.testing import eventually
+from tests.machines.far_actors import Counter
+from tests.machines.places_of_a_test import alive, kinds, place_of, system_with_events
+
+pytestmark = [pytest.mark.usefixtures("no_leaks"), pytest.mark.within(120)]
+TWO = Topology(nodes=[nodes("far", count=2, engine="hosts")], patience=60.0)
+
+
+@pytest.fixture(params=["uvloop", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    return {"uvloop": ("asyncio", {"use_uvloop": True}), "trio": ("trio", {})}[request.param]
+
+
+async def test_its_actors_are_told_asked_looked_up_and_supervised() -> None:
+    async with system_with_events(TWO) as (system, events):
+        counter = await system.spawn(Counter, 1, name="counter", on="far/1")
+        await counter.tell(Counter.add, 1)
+        assert await counter.ask(Counter.add, 1) == 3
+        assert await system.lookup("counter", Counter) == counter
+        assert await counter.ask(Counter.pid) == system.nodes[-1].pid != os.getpid()
+        assert await counter.ask(Counter.nodes) == ["local", "far/0", "far/1"]
+        await counter.tell(Counter.fail)
+        assert await counter.ask(Counter.add, 5) == 6, "it was started again"
+        await counter.stop()
+        joined = kinds(events, "place_joined")
+        assert not joined, "the place was there before anything was listened to"
+        assert place_of(system, "far/0") is place_of(system, "far/1"), "one agent for one machine"
+
+
+async def test_actors_of_all_kinds_of_nodes_ask_each_other() -> None:
+    groups = [*TWO.nodes, nodes("box"), nodes("thread", kind="thread")]
+    async with System(Topology(nodes=groups)) as system:
+        places = ("far/0", "far/1", "box/0", "thread/0", "local")
+        counters = [await system.spawn(Counter, on=place) for place in places]
+        for asks in counters:
+            for asked in counters:
+                if asks is not asked:
+                    await asks.ask(Counter.ask_other, asked, 1)
+        assert [await counter.ask(Counter.add, 0) for counter in counters] == [4] * 5
+
+
+async def test_kill_9_of_a_node_is_told_and_its_agent_starts_it_again() -> None:
+    async with system_with_events(TWO) as (system, events):
+        place, counter = place_of(system, "far/0"), await system.spawn(Counter, on="far/0")
+        with pytest.raises(NodeDown, match="killed by SIGKILL") as failed:
+            await counter.ask(Counter.kill_process)
+        assert failed.value.may_have_run
+        assert await counter.ask(Counter.add, 2) == 2
+        assert place_of(system, "far/0") is place, "by the same agent"
+        assert len(kinds(events, "node_died")) == 1
+        assert not kinds(events, "place_lost")
+
+
+async def test_what_a_node_printed_last_is_in_the_report_of_its_end() -> None:
+    async with system_with_events(TWO) as (system, events):
+        counter = await system.spawn(Counter, on="far/0")
+        with pytest.raises(NodeDown, match="exit code 7"):
+            await counter.ask(Counter.end_process, "a last word")
+        await eventually(lambda: kinds(events, "node_ready"))
+        assert coordinator_of(system).nodes["far/0"].last_end.endswith("a last word")
+
+
+async def test_kill_9_of_an_agent_is_one_loss_and_all_comes_back_elsewhere() -> None:
+    async with system_with_events(TWO) as (system, events):
+        before = place_of(system, "far/0")
+        counters = [await system.spawn(Counter, 10, on=f"far/{slot}") for slot in range(2)]
+        pids = [await counter.ask(Counter.pid) for counter in counters]
+        os.kill(before.pid, signal.SIGKILL)
+        await eventually(lambda: kinds(events, "place_lost"), within=10)
+        assert not any(map(alive, pids))
+        assert [await counter.ask(Counter.add, 1) for counter in counters] == [11, 11]
+        ((_, lost),) = kinds(events, "place_lost")
+        assert (lost["place"], lost["by"]) == ("far@0", "engine hosts")
+        assert "killed by SIGKILL" in lost["why"]
+        assert place_of(system, "far/1").key != before.key
+        assert [facts["why"][:18] for _, facts in kinds(events, "node_died")] == [
+            "its place was lost"
+        ] * 2
+
+
+async def test_an_agent_that_is_stopped_loses_its_lease_and_its_nodes_first() -> None:
+    """The kernel ends them, while nobody of theirs runs."""
+    async with system_with_events(TWO.also((), trace=False, lease=1.0)) as (system, events):
+        before, counter = place_of(system, "far/0"), await system.spawn(Counter, on="far/0")
+        pid = await counter.ask(Counter.pid)
+        os.kill(before.pid, signal.SIGSTOP)
+        with anyio.fail_after(20):
+            await eventually(lambda: kinds(events, "place_silent"), within=5)
+            await eventually(lambda: kinds(events, "place_lost"), within=10)
+            assert not alive(pid), "it had ended before its place was given up"
+            await eventually(lambda: coordinator_of(system).nodes["far/0"].ready, within=15)
+        assert await counter.ask(Counter.add, 1) == 1
+        ((_, lost),) = kinds(events, "place_lost")
+        assert lost["by"] == "its lease"
+        assert not alive(before.pid)
+
+
+async def test_an_agent_that_is_told_to_end_lets_its_nodes_finish_and_others_take_over() -> None:
+    async with system_with_events(TWO) as (system, events):
+        before, counter = place_of(system, "far/0"), await system.spawn(Counter, on="far/0")
+        await counter.tell(Counter.add, 1)
+        os.kill(before.pid, signal.SIGTERM)
+        await eventually(lambda: kinds(events, "place_left"), within=10)
+        assert await counter.ask(Counter.add, 1) in {1, 2}
+        assert place_of(system, "far/0").key != before.key
+        assert len(kinds(events, "node_replaced")) == 2
+        assert not kinds(events, "node_died", "place_lost")
+
+
+async def test_an_agent_that_does_not_end_with_its_system_is_killed() -> None:
+    async with System(TWO) as system:
+        agent = place_of(system, "far/0").pid
+        os.kill(agent, signal.SIGSTOP)
+    assert not alive(agent)
+
+
+async def test_env_travels_and_what_the_parent_has_itself_does_not() -> None:
+    group = nodes("far", count=2, engine="hosts", env={"GPU": "{slot}", "KIND": "far"})
+    async with System(Topology(nodes=[group])) as system:
+        counter = await system.spawn(Counter, on="far/1")
+        assert [await counter.ask(Counter.variable, name) for name in ("GPU", "KIND")] == [
+            "1",
+            "far",
+        ]
+        sys.path.append("/only/the/parent/has/this")
+        try:
+            await system.spawn(Counter, on="far/0")
+            assert "/only/the/parent/has/this" not in await counter.ask(Counter.path)
+        finally:
+            sys.path.remove("/only/the/parent/has/this")
+
+
+async def test_a_node_that_does_not_get_ready_fails_the_start_with_its_own_words() -> None:
+    group = nodes("far", engine="hosts", on_ready="tests.machines.far_actors:missing")
+    with pytest.raises(BootFailed, match="missing"):
+        async with System(Topology(nodes=[group])):
+            raise AssertionError("it started")
+
+
+async def test_a_command_that_runs_no_agent_fails_the_start_with_what_it_said() -> None:
+    hosts = [{"run": [sys.executable, "-c", "print('no such host'); raise SystemExit(3)"]}]
+    group = nodes("far", engine="hosts", on={"hosts": hosts})
+    with pytest.raises(BootFailed, match=r"(?s)exit code 3.*no such host"):
+        async with System(Topology(nodes=[group])):
+            raise AssertionError("it started")
+
+
+async def test_its_stacks_and_profile_come_by_its_agent() -> None:
+    async with System(TWO) as system:
+        await system.spawn(Counter, name="seen", on="far/0")
+        run = coordinator_of(system).nodes["far/0"].run
+        assert run is not None
+        stacks = await run.stacks()
+        assert any("seen" in name for task in stacks["tasks"] for name in task["names"])
+        assert stacks["threads"]
+
+
+async def test_kill_of_a_node_by_its_handle_is_a_restart_and_stop_is_for_good() -> None:
+    async with system_with_events(TWO) as (system, events):
+        far = {node.name: node for node in system.nodes}
+        far["far/1"].kill()
+        await eventually(lambda: kinds(events, "node_ready"), within=10)
+        await far["far/0"].stop()
+        assert [node.name for node in system.nodes] == ["local", "far/1"]
+        ((_, died),) = kinds(events, "node_died")
+        assert "as" in died["why"]
+
+
+async def test_a_group_grows_shrinks_and_is_reloaded() -> None:
+    async with System(TWO) as system:
+        assert len(await system.scale("far", 3)) == 3
+        assert len(await system.scale("far", 1)) == 1
+        counter = await system.spawn(Counter, on="far/0")
+        before = await counter.ask(Counter.pid)
+        await system.reload("far")
+        assert await counter.ask(Counter.pid) != before

@@ -1,0 +1,141 @@
+"""What nodes of other machines cannot do is refused by name, before anything starts or moves."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from actors import System, Topology, listen, move, nodes
+from actors.errors import InvalidSpec, NotSendable
+from actors.transport import SharedBuffer
+from tests.machines.far_actors import Counter
+from tests.machines.places_of_a_test import run_script
+
+HOSTS = {"run": ["ssh", "web1"]}
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.mark.parametrize(
+    "make, text",
+    [
+        (lambda: nodes("far", engine="slurm"), "engine must be 'hosts', 'join', .* got 'slurm'"),
+        (lambda: nodes("far", engine="hosts", kind="thread"), "needs kind='process': a thread is"),
+        (lambda: nodes("far", engine="hosts", max=4), "max=4 with engine='hosts' is not built"),
+        (lambda: nodes("far", on={"hosts": []}), "on={'hosts': \\[\\]} needs an engine"),
+        (lambda: nodes("far", spread=True), "spread=True needs an engine"),
+        (lambda: Topology(lease=0.5), "lease must be 1 or more seconds, got 0.5"),
+        (lambda: System(lease=0), "lease must be 1 or more seconds, got 0"),
+        (lambda: System(reach="here:port"), "reach must be 'HOST:PORT' or 'HOST', got 'here:port'"),
+        (
+            lambda: Topology(
+                nodes=[nodes("far", engine="hosts")],
+                listeners=[listen("pkg:handle", nodes="far")],
+            ),
+            "nodes of engine='hosts' are on other machines and serve no listeners; that is not built",
+        ),
+    ],
+)
+def test_what_can_never_work_is_refused_where_it_is_written(
+    make: Callable[[], Any], text: str
+) -> None:
+    with pytest.raises(InvalidSpec, match=text):
+        make()
+
+
+@pytest.mark.parametrize(
+    "on, text",
+    [
+        ({"host": []}, "on has the key 'hosts' alone, got 'host'"),
+        ({"hosts": "web1"}, "on\\['hosts'\\] must be a list of hosts, got 'web1'"),
+        ({"hosts": [{"rum": []}]}, "on\\['hosts'\\]\\[0\\] has no 'rum'; did you mean 'run'"),
+        ({"hosts": [{"run": "ssh web1"}]}, "\\['run'\\] must be a list of words, got 'ssh web1'"),
+        ({"hosts": [HOSTS, {"python": 3}]}, "\\[1\\]\\['python'\\] must be text, got 3"),
+    ],
+)
+async def test_words_that_the_engine_does_not_know_are_refused_before_anything_starts(
+    on: dict[str, Any], text: str
+) -> None:
+    with pytest.raises(InvalidSpec, match=text):
+        async with System(Topology(nodes=[nodes("far", engine="hosts", on=on)])):
+            raise AssertionError("it started")
+
+
+async def test_an_engine_that_is_not_built_is_refused_by_name() -> None:
+    with pytest.raises(InvalidSpec, match="engine='join' is not built"):
+        async with System(Topology(nodes=[nodes("far", engine="join")])):
+            raise AssertionError("it started")
+
+
+@pytest.mark.within(120)
+@pytest.mark.usefixtures("no_leaks")
+async def test_what_belongs_to_this_machine_cannot_leave_it() -> None:
+    async with System(Topology(nodes=[nodes("far", engine="hosts")])) as system:
+        counter = await system.spawn(Counter, on="far/0")
+        one, other = socket.socketpair()
+        shared = SharedBuffer(100)
+        with one, other:
+            for value in (move(one), shared):
+                with pytest.raises(NotSendable, match=r"\['inside'\]\[0\].*cannot leave this mach"):
+                    await counter.ask(Counter.echo, {"inside": [value]})
+            assert one.fileno() >= 0, "it was not moved"
+            with pytest.raises(NotSendable, match=r"args\[0\].*cannot leave this machine"):
+                await system.spawn(Counter, shared, on="far/0")  # type: ignore[arg-type] # any
+        assert await counter.ask(Counter.echo, b"x" * 300_000) == b"x" * 300_000
+
+
+MAIN = """
+    import actors, actors.errors
+
+    class OfMain(actors.Actor):
+        async def nothing(self):
+            return None
+
+    async def main():
+        topology = actors.Topology(nodes=[actors.nodes("far", engine="hosts")])
+        async with actors.System(topology) as system:
+            try:
+                await system.spawn(OfMain, on="far/0")
+            except actors.errors.InvalidSpec as error:
+                print(error)
+
+    actors.run(main)
+"""
+
+
+def test_a_class_of_the_main_file_is_refused_with_the_module_to_make(tmp_path: Any) -> None:
+    code, out, err = run_script(tmp_path / "shop.py", MAIN)
+    assert code == 0, err
+    assert "OfMain" in out
+    assert "shop_actors.py" in out
+
+
+NOTHING = """
+    import sys
+    import actors, actors.errors
+
+    class Nothing(actors.Actor):
+        async def loaded(self):
+            return sorted(name for name in sys.modules if name.startswith("actors.machines"))
+
+    async def main():
+        topology = actors.Topology(nodes=[actors.nodes("box")])
+        async with actors.System(topology) as system:
+            nothing = await system.spawn(Nothing, on="box/0")
+            other = await system.spawn(Nothing)
+            here, there = await other.ask(Nothing.loaded), await nothing.ask(Nothing.loaded)
+            print(here, there, "cryptography" in sys.modules)
+
+    actors.run(main)
+"""
+
+
+def test_a_system_without_engines_imports_nothing_of_it(tmp_path: Any) -> None:
+    code, out, err = run_script(tmp_path / "plain.py", NOTHING)
+    assert (code, out) == (0, "[] [] False\n"), err
