@@ -14,7 +14,11 @@ _EXACT: Final = (
     "at exactly this value: it is decided as well one byte, or one look at the clock, later"
 )
 
+_NO_RING: Final = "where there is no extension: there no ring is ever made"
+
 REASONS: Final[dict[tuple[str, str], str]] = {
+    ("transport/channels/outbound_ring.py, module", "0  ->  (0 + 1)"): _NO_RING,
+    ("transport/channels/inbound_ring.py, module", "0  ->  (0 + 1)"): _NO_RING,
     (
         "actors/_actor/cron.py, CronSchedule.__init__",
         "self.after(datetime.now(UTC))  ->  pass",
