@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.mutants.covering import SETTINGS, TIMES, Covering, measured
+from tests.mutants.files import BESIDE_C
 from tests.mutants.mutant import ROOT, Mutant
 
 __all__ = ["Copy", "Verdict"]
@@ -58,10 +59,10 @@ class Copy:
         first = covering.tests_of(mutant, source)
         self._write(path, mutant.applied(source))
         try:
-            verdict = self._run(first)
+            verdict = self._run(first, beside_c=mutant.file in BESIDE_C)
             if verdict is Verdict.SURVIVED and first != mutant.tests:
                 # Perhaps a node in a process of its own runs it too, and another test notices.
-                verdict = self._run(mutant.tests)
+                verdict = self._run(mutant.tests, beside_c=mutant.file in BESIDE_C)
             return verdict
         finally:
             self._write(path, source)
@@ -72,7 +73,8 @@ class Copy:
         settings.write_text(SETTINGS.format(data=data), encoding="utf-8")
         measuring = ["-m", "coverage", "run", f"--rcfile={settings}", "-m", "pytest"]
         plugin = ["-p", "tests.mutants.covering"]
-        if self._run([*plugin, *tests], measuring) is not Verdict.SURVIVED:
+        beside_c = not BESIDE_C.isdisjoint(files)
+        if self._run([*plugin, *tests], measuring, beside_c=beside_c) is not Verdict.SURVIVED:
             return False
         seconds = json.loads((self._folder / "times").read_text(encoding="utf-8"))
         covering.add(measured(data, self._folder, files), seconds)
@@ -84,7 +86,9 @@ class Copy:
         moment = next(self._times)
         os.utime(path, (moment, moment))
 
-    def _run(self, tests: Sequence[str], program: Sequence[str] = ("-m", "pytest")) -> Verdict:
+    def _run(
+        self, tests: Sequence[str], program: Sequence[str] = ("-m", "pytest"), *, beside_c: bool
+    ) -> Verdict:
         """Run *tests* up to the first that fails."""
         options = ["-q", "-x", "--no-header", "-p", "no:cacheprovider", *_HANGS]
         # Programs that the tests start must not import the checkout that is installed.
@@ -93,7 +97,7 @@ class Copy:
             "PYTHONPATH": str(self._folder),
             "FIRE_SECONDS": "15",
             # The mistakes are in Python code, of which some does not run beside its twin in C.
-            "ACTORS_SPEEDUPS": "0",
+            "ACTORS_SPEEDUPS": "1" if beside_c else "0",
             TIMES: str(self._folder / "times"),
         }
         with subprocess.Popen(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["FILES"]
+__all__ = ["BESIDE_C", "FILES"]
 
 _SUPERVISION: Final = (
     "tests/supervisors/test_pure.py",
@@ -116,3 +116,12 @@ FILES: Final[dict[str, tuple[str, ...]]] = {
     "actors/_remoting/header_codec.py": ("tests/contracts/test_propagate.py", *_REMOTING),
     "actors/_remoting/deadlock_probe.py": ("tests/remoting/test_deadlocks.py",),
 }
+
+BESIDE_C: Final = frozenset(
+    {
+        "transport/channels/inbound_ring.py",
+        "transport/channels/outbound_ring.py",
+        "transport/channels/rings.py",
+    }
+)
+"""Files that do something only where there are extensions; the others are tried without them."""
