@@ -109,6 +109,26 @@ def _ring() -> Benchmark:
     )
 
 
+def _tls() -> Benchmark:
+    """Return what TLS between two machines costs beside the least that it can, both on this one."""
+    command = (sys.executable, "-m", "benchmarks.peers.stdlib_tls")
+    return Benchmark(
+        name="tls",
+        ours=ours("node", "hosts", called="ours, over TLS"),
+        peer=Program(name="asyncio over TLS", command=command),
+        targets=(Target(metric="ask us", at_most=1.6),),
+    )
+
+
+def _tls_beside_process() -> Benchmark:
+    return Benchmark(
+        name="tls-beside-process",
+        ours=ours("node", "hosts", called="ours, over TLS"),
+        peer=ours("node", "process", called="without rings", variables=_WITHOUT_RING),
+        targets=(Target(metric="ask us", at_most=2.5),),
+    )
+
+
 def _thread() -> Benchmark:
     return Benchmark(
         name="thread",
@@ -520,6 +540,8 @@ CATALOGUE: Final[dict[str, Callable[[], Benchmark]]] = {
     "process-in-python": _process_in_python,
     "process-without-ring": _process_without_ring,
     "ring": _ring,
+    "tls": _tls,
+    "tls-beside-process": _tls_beside_process,
     "thread": _thread,
     "payloads": _payloads,
     "big-tells": _big_tells,

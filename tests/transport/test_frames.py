@@ -123,6 +123,66 @@ def test_a_message_in_several_frames_is_bounded_and_has_no_descriptors() -> None
         read(FrameDecoder(), piece, encode_header(Lane.DATA, 1, 0))
 
 
+def _lane(kind: int, body: bytes, *, more: bool) -> bytes:
+    return encode_header(kind, 0, len(body), more=more) + body
+
+
+LANES = (
+    _lane(2, b"a" * 9, more=True)
+    + _lane(3, b"x" * 7, more=True)
+    + ONE
+    + _lane(2, b"", more=True)
+    + _lane(3, b"y" * 8, more=False)
+    + _lane(2, b"b" * 5, more=False)
+    + ONE
+)
+OF_LANES = [
+    (Lane.CONTROL, 0, b"one"),
+    (Lane.BULK, 0, b"x" * 7 + b"y" * 8),
+    (Lane.BULK, 0, b"a" * 9 + b"b" * 5),
+    (Lane.CONTROL, 0, b"one"),
+]
+
+
+def test_pieces_of_two_messages_cut_at_any_two_bytes_give_the_same_messages() -> None:
+    for first in range(len(LANES) + 1):
+        for second in range(first, len(LANES) + 1):
+            decoder = FrameDecoder()
+            parts = LANES[:first], LANES[first:second], LANES[second:]
+            assert read(decoder, *parts) == OF_LANES
+            assert (decoder.pending, decoder.count) == (0, 7)
+
+
+@given(st.lists(st.integers(1, len(LANES)), max_size=30))
+def test_pieces_in_any_chunks_give_the_same_messages(sizes: list[int]) -> None:
+    decoder, at, got = FrameDecoder(), 0, []
+    for size in [*sizes, len(LANES)]:
+        got += read(decoder, LANES[at : at + size])
+        at += size
+    assert got == OF_LANES
+
+
+def test_a_part_of_a_piece_stays_pending_even_if_it_is_the_header_alone() -> None:
+    decoder = FrameDecoder()
+    assert read(decoder, LANES[:8]) == []
+    assert decoder.pending == 8
+    assert read(decoder, LANES[8:10]) == []
+    assert decoder.pending == 10
+
+
+@pytest.mark.parametrize("fds, to_ring, length", [(1, False, 9), (0, True, 9), (0, False, 999)])
+def test_a_piece_that_must_not_be_is_refused_before_it_has_come(
+    fds: int, to_ring: bool, length: int
+) -> None:
+    decoder = FrameDecoder(limit=1000)
+    header = encode_header(2, fds, length, more=True, to_ring=to_ring)
+    assert read(decoder, encode_header(2, 0, 2, more=True) + b"ab") == []
+    with pytest.raises(FrameError, match=r"no part of a message in several|at most 1000 bytes"):
+        read(decoder, header + b"part")
+    with pytest.raises(FrameError, match="broke the protocol earlier"):
+        read(decoder, b"more")
+
+
 def test_a_truncated_frame_stays_pending() -> None:
     decoder = FrameDecoder()
     assert read(decoder, encode_header(Lane.DATA, 0, 10) + b"12345") == []

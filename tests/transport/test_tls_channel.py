@@ -171,6 +171,63 @@ def test_rings_are_never_offered(loop: ManualLoop, ends: MakeEnds) -> None:
     assert len(b.got) == len(a.got) == 2000
 
 
+# ------------------------------------------------------------ what has arrived
+
+
+def test_control_is_told_of_when_the_other_machine_has_it(loop: ManualLoop, ends: MakeEnds) -> None:
+    a, b = ends()
+    told: list[str] = []
+    a.tell("control", lane=Lane.CONTROL)
+    a.channel.when_written(lambda: told.append("arrived"))
+    assert not told
+    _let_time_pass_until(loop, lambda: told)
+    assert told == ["arrived"]
+    loop.settle()
+    assert b.got == [[1, ["control"]]]
+
+
+def test_control_that_waits_in_our_socket_has_not_arrived(loop: ManualLoop, ends: MakeEnds) -> None:
+    a, b = ends()
+    loop.unwatch_readable(b.channel._fd)
+    session: Any = a.channel._sock
+    before = -1
+    while session.acknowledged == session.written or session.acknowledged > before:
+        before = session.acknowledged  # until the other one's buffers are full
+        a.tell(b"z" * 10_000)
+        loop.settle()
+    told: list[str] = []
+    a.tell("control", lane=Lane.CONTROL)
+    a.channel.when_written(lambda: told.append("arrived"))
+    for _ in range(5):
+        loop.settle()
+        loop.let_time_pass()
+    assert not told
+    loop.watch_readable(b.channel._fd, b.channel._read)
+    _let_time_pass_until(loop, lambda: told)
+    assert b.got[-1][1] == ["control"]
+
+
+def test_whoever_waits_for_arrival_is_told_of_the_end_as_well(
+    loop: ManualLoop, ends: MakeEnds
+) -> None:
+    a, b = ends()
+    told: list[str] = []
+    a.tell("control", lane=Lane.CONTROL)
+    a.channel.when_written(lambda: told.append("ended"))
+    b.channel.close()
+    a.channel.close()
+    assert told == ["ended"]
+
+
+def _let_time_pass_until(loop: ManualLoop, done: Callable[[], object]) -> None:
+    for _ in range(1000):
+        if done():
+            return
+        loop.let_time_pass()
+        loop.turn()
+    raise AssertionError("it never was")
+
+
 # ------------------------------------------------------------ the end
 
 

@@ -12,11 +12,14 @@ from actors.transport.channels.socket_channel import Channel
 from actors.transport.codec.encoder import Encoder
 from actors.transport.errors import FrameError, Unsendable
 from actors.transport.wire.frames import Frame, Lane
+from actors.transport.wire.loop import ChannelTimer
 from actors.transport.wire.outbox import close_all
 from actors.transport.wire.socket_io import StreamSocket
 
 __all__ = ["ChannelSession", "TlsChannel"]
 
+_LOOK_AGAIN: Final = 0.002
+"""Seconds, as no event tells that bytes have arrived."""
 _NO_DESCRIPTORS: Final = "a descriptor cannot leave this machine"
 
 
@@ -25,6 +28,13 @@ class ChannelSession(LingeringSession, StreamSocket, Protocol):
 
     on_owing: Callable[[], object]
     """Called each time the socket has not taken all that was encrypted."""
+
+    written: int
+    """Bytes that the socket has taken so far."""
+
+    @property
+    def acknowledged(self) -> int:
+        """How many of them have arrived."""
 
     @property
     def holds(self) -> bool:
@@ -44,6 +54,9 @@ class TlsChannel(Channel):
     def _open(self, carrier: StreamSocket, encoder: Encoder) -> None:
         self.gone: bool = False
         self.on_gone: Callable[[], object] = _nothing
+        self._to_arrive = 0
+        """How many bytes were written, of the control lane the last, when somebody awaited that."""
+        self._next_look: ChannelTimer | None = None
         super()._open(carrier, encoder)
         self._sock.on_owing = self._on_owing
         if self._sock.holds:
@@ -85,9 +98,34 @@ class TlsChannel(Channel):
                 self._not_written(error)
         super()._on_writable()
 
+    def when_written(self, fn: Callable[[], object]) -> None:
+        """Call *fn* when the other machine has all that was sent in the control lane.
+
+        What waits in the socket of a process that ends is lost, if there are bytes that it has not read.
+        """
+        self._to_arrive = 0
+        super().when_written(fn)
+
     def _tell_written(self) -> None:
-        if self._ended or not self._sock.owes:
-            super()._tell_written()
+        if not self._when_written or (not self._ended and self._waits_for_arrival()):
+            return
+        super()._tell_written()
+
+    def _waits_for_arrival(self) -> bool:
+        """Whether control messages that were sent may not have arrived; then it looks again by itself."""
+        session = self._sock
+        if session.owes or self._outbox.has_control:
+            return True  # `_on_writable` looks again
+        self._to_arrive = self._to_arrive or session.written
+        if session.acknowledged >= self._to_arrive:
+            return False
+        if self._next_look is None:
+            self._next_look = self._loop.call_later(_LOOK_AGAIN, self._look_again)
+        return True
+
+    def _look_again(self) -> None:
+        self._next_look = None
+        self._tell_written()
 
     # ------------------------------------------------------------ receiving
 
@@ -112,6 +150,8 @@ class TlsChannel(Channel):
     def _release(self) -> None:
         session, lingers = self._sock, self._broken is None
         rest = self._take_unwritten() if lingers else []
+        if self._next_look is not None:
+            self._next_look.cancel()
         super()._release()
         if lingers:
             LingeringClose(self._loop, session, rest, self._on_socket_closed)

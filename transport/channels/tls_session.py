@@ -5,11 +5,15 @@ are *owed*; while there are any it takes no more, so that what is sent later in 
 but them. Without a context it is plain TCP, which is for one machine alone.
 """
 
+import fcntl
 import ipaddress
 import select
 import socket
 import ssl
+import sys
+import termios
 import time
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, ClassVar, Final
@@ -64,6 +68,7 @@ class TlsSession:
         shaken: whether the handshake is done.
         answered: whether it had something to write; of a server, that a whole client hello has come.
         on_owing: called each time the socket has not taken all that was encrypted.
+        written: bytes that the socket has taken so far, as they go over the network.
     """
 
     channel_type: ClassVar[type[TlsChannel]] = TlsChannel
@@ -86,6 +91,7 @@ class TlsSession:
         self._failed: OSError | None = None
         """Why nothing can be read any more; raised when what came before is taken."""
         self._handshake_bytes = 0
+        self.written: int = 0
         self.answered: bool = False
         self._tls: ssl.SSLObject | None = None
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -182,6 +188,7 @@ class TlsSession:
             except (BlockingIOError, InterruptedError):
                 self.on_owing()
                 return
+            self.written += count
             self._owed = b"" if count == len(data) else memoryview(data)[count:]
 
     def send(self, data: Any, _flags: int = 0) -> int:
@@ -192,7 +199,9 @@ class TlsSession:
             OSError: nobody reads any more.
         """
         if self._tls is None:
-            return self._sock.send(data)
+            count = self._sock.send(data)
+            self.written += count
+            return count
         if len(data) > _CHUNK:
             return self.sendmsg((data,))
         self._check_room()
@@ -203,7 +212,9 @@ class TlsSession:
     def sendmsg(self, buffers: Sequence[Any], _ancillary: object = ()) -> int:
         """As `send`, from several buffers."""
         if self._tls is None:
-            return self._sock.sendmsg(buffers)
+            count = self._sock.sendmsg(buffers)
+            self.written += count
+            return count
         self._check_room()
         taken = 0
         for chunk in _chunks(buffers):
@@ -213,6 +224,18 @@ class TlsSession:
             if self._owed:
                 break
         return taken
+
+    @property
+    def acknowledged(self) -> int:
+        """How many of the bytes written have arrived; all, where the system does not tell."""
+        if not sys.platform.startswith("linux"):
+            return self.written
+        unacknowledged = array("i", [0])
+        try:
+            fcntl.ioctl(self._sock, termios.TIOCOUTQ, unacknowledged)
+        except OSError:
+            return self.written
+        return self.written - unacknowledged[0]
 
     def _check_room(self) -> None:
         if self._owed:

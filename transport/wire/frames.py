@@ -138,12 +138,17 @@ class FrameDecoder:
         """By lane, what came so far of a message in several frames."""
         self._kept = bytearray()
         self._need = HEADER_SIZE
+        self._piece = _Header(0, 0, more=False, to_ring=False)
+        """The last piece that came in parts."""
+        self._left = 0
+        """Bytes of it that have not come."""
         self._failed = False
 
     @property
     def pending(self) -> int:
         """Bytes kept of frames and messages that are not complete."""
-        return len(self._kept) + sum(map(len, self._joined.values()))
+        begun = HEADER_SIZE if self._left else 0
+        return begun + len(self._kept) + sum(map(len, self._joined.values()))
 
     def feed(self, data: bytes | bytearray | memoryview) -> Iterator[Frame]:
         """Yield each frame that `data` completes, in order.
@@ -156,10 +161,12 @@ class FrameDecoder:
         """
         if self._failed:
             raise FrameError("this stream broke the protocol earlier")
-        if not self._kept:
-            yield from self._cut(memoryview(data))
-            return
         rest = memoryview(data)
+        if self._left:
+            rest = self._go_on(rest)
+            if self._left:
+                return
+            yield from self._end_piece(self._piece, self._joined[self._piece.kind])
         while rest and self._kept:
             rest = self._complete(rest)
             if len(self._kept) < self._need:
@@ -201,6 +208,9 @@ class FrameDecoder:
             header = self._parse(data, at)
             stop = at + self._need
             if stop > end:
+                if header.more or header.kind in self._joined:
+                    self._begin(header, data[at + HEADER_SIZE :])
+                    return
                 break
             self._need = HEADER_SIZE
             yield from self._whole(header, data[at + HEADER_SIZE : stop])
@@ -210,21 +220,45 @@ class FrameDecoder:
     def _whole(self, header: _Header, body: memoryview) -> Iterator[Frame]:
         """Yield the frame, or, with the last one of a message in several, all of them as one."""
         kind, fd_count, more, to_ring = header
-        self.count += 1
-        joined = self._joined.get(kind)
-        if joined is None and not more:
+        if not more and kind not in self._joined:
+            self.count += 1
             yield Frame(_LANES.get(kind), fd_count, body, to_ring)
             return
-        if fd_count or to_ring:
-            self._fail("a frame with descriptors is no part of a message in several frames")
-        if joined is None:
-            joined = self._joined[kind] = bytearray()
-        if len(joined) + len(body) > self._message_limit:
-            self._fail(f"a message holds at most {self._message_limit} bytes, this one has more")
+        joined = self._join(header, len(body))
         joined += body
-        if not more:
-            del self._joined[kind]
-            yield Frame(_LANES.get(kind), 0, memoryview(joined))
+        yield from self._end_piece(header, joined)
+
+    def _join(self, header: _Header, length: int) -> bytearray:
+        """What has come of the message that goes on with a piece of that length."""
+        if header.fd_count or header.to_ring:
+            self._fail("a frame with descriptors is no part of a message in several frames")
+        joined = self._joined.setdefault(header.kind, bytearray())
+        if len(joined) + length > self._message_limit:
+            self._fail(f"a message holds at most {self._message_limit} bytes, this one has more")
+        return joined
+
+    def _end_piece(self, header: _Header, joined: bytearray) -> Iterator[Frame]:
+        self.count += 1
+        if not header.more:
+            del self._joined[header.kind]
+            yield Frame(_LANES.get(header.kind), 0, memoryview(joined))
+
+    def _begin(self, header: _Header, part: memoryview) -> None:
+        """Take a part of a piece; the rest is put behind it as it comes, without being kept elsewhere."""
+        length = self._need - HEADER_SIZE
+        joined = self._join(header, length)
+        joined += part
+        self._piece = header
+        self._left = length - len(part)
+        self._need = HEADER_SIZE
+
+    def _go_on(self, data: memoryview) -> memoryview:
+        """Take more of a piece; returns what is behind it."""
+        joined = self._joined[self._piece.kind]
+        part = data[: self._left]
+        joined += part
+        self._left -= len(part)
+        return data[len(part) :]
 
     def _parse(self, data: bytearray | memoryview, at: int = 0) -> _Header:
         magic, kind, fd_count, length = _HEADER.unpack_from(data, at)
@@ -242,6 +276,7 @@ class FrameDecoder:
 
     def _fail(self, why: str) -> None:
         self._failed = True
+        self._left = 0
         self._kept = bytearray()
         self._joined.clear()
         raise FrameError(why)
