@@ -45,6 +45,11 @@ class OtherMachines:
         self.places.check(spec)
         return PlacedNode(self._home, spec, slot, self.places)
 
+    @property
+    def status(self) -> list[dict[str, Any]]:
+        """What `actors ps` shows of each place."""
+        return [] if self.places is None else self.places.status
+
     def issue(self, name: str) -> dict[str, Any]:
         """Return what a process of this machine shows to nodes of others."""
         assert self.places is not None, "a node of another machine is to be reached"

@@ -515,6 +515,7 @@ def child_row(info: ChildInfo) -> dict[str, Any]:
     run = info.child
     if isinstance(run, NodeReplacement):
         facts |= {"kind": "node", "pid": run.node.pid, "node_state": run.node.state.value}
+        facts |= run.node.where
     elif isinstance(run, ProgramInstance):
         state = facts["state"] if info.state is not ChildState.RUNNING else run.main.state.value
         facts |= {"kind": "program", "pid": run.main.pid, "port": run.main.port, "state": state}

@@ -7,6 +7,7 @@ Rule 2: whoever says it, it is said once, and then nothing is started there or a
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from actors._base.errors import ActorsError, BootFailed
@@ -83,7 +84,7 @@ class Place:
         pid: the process of the agent.
         over: why it is over, "" while it is not.
         leaving: why it takes no more nodes, "" while it does.
-        silent_since: when it was heard last, on the loop's clock; None while it is not silent.
+        silent_since: when it was found to be silent, in seconds since the epoch; None while it is not.
     """
 
     def __init__(self, home: PlaceHome, engine: Engine, want: Want, number: int) -> None:
@@ -118,15 +119,19 @@ class Place:
         return {"engine": self._engine.name, "machine": self.machine, **engine}
 
     @property
-    def left(self) -> float | None:
-        """The seconds that are left of its lease."""
-        return self._home.leases.left(self.key)
-
-    @property
-    def round_trip(self) -> float | None:
-        """The seconds that a question to it takes, there and back."""
-        found = self._home.leases.offset(self.key)
-        return None if found is None else 2 * found.error
+    def status(self) -> dict[str, Any]:
+        """What `actors ps` shows: the state, the seconds of a round trip and those left of the lease."""
+        offset = self._home.leases.offset(self.key)
+        state = "LEAVING" if self.leaving else "READY"
+        return {
+            "name": self.name,
+            **self.facts,
+            "pid": self.pid,
+            "state": state if self.silent_since is None else "UNREACHABLE",
+            "unreachable_since": self.silent_since,
+            "round_trip": None if offset is None else 2 * offset.error,
+            "lease_left": self._home.leases.left(self.key),
+        }
 
     # -- start ------------------------------------------------------------------------------
 
@@ -291,7 +296,7 @@ class Place:
 
     def on_silent(self) -> None:
         """It was not heard of for a third of its lease."""
-        self.silent_since = self._home.loop.now()
+        self.silent_since = time.time()
         self._home.event("place_silent", {"place": self.name, "machine": self.machine})
         for run in list(self._runs.values()):
             run.on_place_silent()

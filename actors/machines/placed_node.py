@@ -63,6 +63,13 @@ class PlacedNode(RemoteNode):
         """The place of its current run."""
         return self.run.place if isinstance(self.run, PlacedRun) else None
 
+    @property
+    def where(self) -> dict[str, Any]:
+        """Its place, and since when that cannot be reached, in seconds since the epoch."""
+        placed = self.current_place
+        since = None if placed is None else placed.silent_since
+        return {"place": self.place} | ({} if since is None else {"unreachable_since": since})
+
     def make_run(self, *, successor: bool = False) -> PlacedRun:
         """Make a run of this node."""
         return PlacedRun(self, successor=successor)

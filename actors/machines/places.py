@@ -161,6 +161,11 @@ class Places:
             self._engines[name] = made
         return self._engines[name]
 
+    @property
+    def status(self) -> list[dict[str, Any]]:
+        """What `actors ps` shows of each place that has joined."""
+        return [place.status for place in self._by_key.values() if place.machine]
+
     def renew(self) -> None:
         """Have all agents start later nodes from the files as they are now."""
         for place in self._by_key.values():

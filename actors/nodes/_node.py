@@ -109,6 +109,11 @@ class Node:
         self.lost = False
         self._callbacks: dict[object, Callable[[], None]] = {}
 
+    @property
+    def where(self) -> dict[str, Any]:
+        """What the tree says of its place; nothing on the machine of the process that made the system."""
+        return {"place": self.place} if self.place else {}
+
     def __repr__(self) -> str:
         return f"<Node {self.name} {self.kind} {self.state.value}>"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 from typing import Any
 
@@ -11,7 +12,10 @@ import anyio
 import pytest
 
 from actors import System, Topology, nodes
+from actors._system.control.ps import ps
+from actors._system.control.top import top
 from actors._system.system import coordinator_of
+from actors.cli.client.text import as_status
 from actors.errors import BootFailed, NodeDown
 from actors.testing import eventually
 from tests.machines.far_actors import Counter
@@ -158,6 +162,27 @@ async def test_a_command_that_runs_no_agent_fails_the_start_with_what_it_said() 
     with pytest.raises(BootFailed, match=r"(?s)exit code 3.*no such host"):
         async with System(Topology(nodes=[group])):
             raise AssertionError("it started")
+
+
+async def test_ps_top_and_the_tree_show_where_a_node_is() -> None:
+    async with System(TWO) as system:
+        coordinator = coordinator_of(system)
+        facts = await ps(coordinator)
+        (place,) = facts["places"]
+        assert (place["name"], place["engine"], place["state"]) == ("far@0", "hosts", "READY")
+        assert 0 < place["lease_left"] <= 11.25
+        assert [node["place"] for node in facts["nodes"]] == ["far@0"] * 2
+        lines = as_status(facts).splitlines()
+        assert any(
+            line.split()[:4] == ["far@0", "hosts", socket.gethostname(), "READY"] for line in lines
+        )
+        shown = {
+            node["name"]: node for node in (await top(coordinator, 0.1, 5, "mailbox"))["nodes"]
+        }
+        assert shown["far/0"]["answering"]
+        assert shown["far/0"]["rss"] > 0
+        (nodes_,) = [part for part in (await system.tree())["children"] if part["name"] == "nodes"]
+        assert [node["place"] for node in nodes_["children"]] == ["far@0"] * 2
 
 
 async def test_its_stacks_and_profile_come_by_its_agent() -> None:

@@ -70,6 +70,7 @@ async def ps(core: Coordinator) -> dict[str, Any]:
         "groups": _groups(core),
         "listeners": [listener_facts(listening) for listening in core.listeners],
         "programs": program_facts(core),
+        **({"places": places} if (places := core.machines.status) else {}),
     }
 
 
@@ -95,7 +96,8 @@ def program_facts(core: Coordinator) -> list[dict[str, Any]]:
 
 def node_identity(node: Node) -> dict[str, Any]:
     """Return the facts about a node that each command shows."""
-    return {"name": node.name, "kind": node.kind, "state": node.state.value, "pid": node.pid}
+    facts = {"name": node.name, "kind": node.kind, "state": node.state.value, "pid": node.pid}
+    return {**facts, "place": node.place} if node.place else facts
 
 
 def node_facts(node: RemoteNode) -> dict[str, Any]:

@@ -222,7 +222,7 @@ def _known_actors(
 
 def _process_figures(node: RemoteNode) -> tuple[float, int] | None:
     """Return CPU seconds and memory in bytes, or None if the node has no process of its own."""
-    if node.kind != "process" or node.pid is None:
+    if node.kind != "process" or node.pid is None or node.place:
         return None
     with suppress(OSError):  # it has just ended
         return process_figures(node.pid)

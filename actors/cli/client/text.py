@@ -60,6 +60,7 @@ _HANDLERS: Final = (
 )
 _LISTENERS: Final = ("LISTENER", "POLICY", "NODES", "ACCEPTED", "PENDING")
 _PROGRAMS: Final = ("PROGRAM", "STATE", "PID", "PORT", "RESTARTS", "MEMORY")
+_PLACES: Final = ("PLACE", "ENGINE", "MACHINE", "STATE", "AGENT", "ROUND-TRIP", "LEASE-LEFT")
 _FAILURES: Final = ("refused", "redispatched", "dropped", "lost_unread")
 _MULTILINE_FACTS: Final = ("traceback", "stack")
 """Facts that do not fit into one line; the log and `--json` have them."""
@@ -117,12 +118,27 @@ def as_status(facts: dict[str, Any]) -> str:
         for group, count in facts.get("groups", {}).items()
         if count["ready"] < count["wanted"]
     ]
+    if facts.get("places"):
+        parts += ["", *_table(_PLACES, [_place(place) for place in facts["places"]])]
     if facts["listeners"]:
         titles = (*_LISTENERS, *map(_title, _FAILURES), "OPEN")
         parts += ["", *_table(titles, [_listener(listener) for listener in facts["listeners"]])]
     if facts.get("programs"):
         parts += ["", *_table(_PROGRAMS, [_program(one) for one in facts["programs"]])]
     return "\n".join(parts)
+
+
+def _place(place: dict[str, Any]) -> tuple[str, ...]:
+    trip, left = place["round_trip"], place["lease_left"]
+    return (
+        place["name"],
+        place["engine"],
+        place["machine"],
+        place["state"],
+        str(place["pid"]),
+        "-" if trip is None else f"{1000 * trip:.1f} ms",
+        "-" if left is None else f"{left:.1f} s",
+    )
 
 
 def _program(program: dict[str, Any]) -> tuple[str, ...]:
