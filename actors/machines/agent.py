@@ -8,7 +8,6 @@ lease, whatever happens to it.
 from __future__ import annotations
 
 import os
-import platform
 import signal
 import socket
 import sys
@@ -19,14 +18,13 @@ from anyio import move_on_after, to_thread
 from actors._base.errors import ActorsError
 from actors._base.log import this_process_is
 from actors._base.run_loop import open_loop, run_on
-from actors._base.version import installed_version
 from actors.machines.agent_node import AgentNode
 from actors.machines.control_line import ControlLine
 from actors.machines.dial import dial
 from actors.machines.engine import Join
 from actors.machines.lease_asker import LeaseAsker
 from actors.machines.material import Material
-from actors.machines.wire_version import WIRE_VERSION
+from actors.machines.wire_version import identity
 from actors.nodes import PARENTS_PATH, Launchers
 
 if TYPE_CHECKING:
@@ -81,9 +79,7 @@ class Agent:
         """
         hello = {
             "purpose": "agent",
-            "wire": WIRE_VERSION,
-            "version": installed_version(),
-            "python": platform.python_version(),
+            **identity(),
             "machine": socket.gethostname(),
             "pid": os.getpid(),
         }

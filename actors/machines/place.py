@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from actors._base.errors import ActorsError, BootFailed
 from actors.machines.control_line import ControlLine
 from actors.machines.engine import Join
+from actors.transport import VersionSkew
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -175,7 +176,9 @@ class Place:
         problem = home.problem_of(hello)
         if problem:
             self._line.send("refused", why=problem)
-            self._fail_start(BootFailed(f"place {self.name}: {problem}"))
+            error = BootFailed(f"place {self.name}: {problem}")
+            error.__cause__ = VersionSkew("actors.machines.agent", "version", problem)
+            self._fail_start(error)
             return
         home.leases.watch(self.key)
         ticket = home.entrance.expect(_LEASE, self._lease_came)

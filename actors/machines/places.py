@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from anyio import Event, sleep
 
 from actors._base.errors import BootFailed, InvalidSpec
-from actors._base.version import installed_version
 from actors.machines.authority import Authority
 from actors.machines.engine import Reach, Want
 from actors.machines.entrance import Entrance
 from actors.machines.hosts_engine import HostsEngine, host_count
 from actors.machines.lease_server import LeaseServer
 from actors.machines.place import Place
-from actors.machines.wire_version import WIRE_VERSION
+from actors.machines.wire_version import skew_of
 from actors.supervisors import BackoffState
 
 if TYPE_CHECKING:
@@ -175,12 +174,7 @@ class Places:
 
     def problem_of(self, hello: dict[str, Any]) -> str:
         """Return why an agent cannot be of this system, "" if it can."""
-        if hello.get("wire") != WIRE_VERSION:
-            return (
-                f"its agent speaks version {hello.get('wire')!r} of the protocol, and this process "
-                f"{WIRE_VERSION}: it has actors {hello.get('version')}, here is {installed_version()}"
-            )
-        return ""
+        return skew_of(hello)
 
     def place_over(self, place: Place) -> None:
         """Forget a place; the next node that needs one gets another."""

@@ -17,6 +17,7 @@ from actors._system.control.top import top
 from actors._system.system import coordinator_of
 from actors.cli.client.text import as_status
 from actors.errors import BootFailed, NodeDown
+from actors.machines.wire_version import identity, skew_of
 from actors.testing import eventually
 from tests.machines.far_actors import Counter
 from tests.machines.places_of_a_test import alive, kinds, place_of, system_with_events
@@ -183,6 +184,37 @@ async def test_ps_top_and_the_tree_show_where_a_node_is() -> None:
         assert shown["far/0"]["rss"] > 0
         (nodes_,) = [part for part in (await system.tree())["children"] if part["name"] == "nodes"]
         assert [node["place"] for node in nodes_["children"]] == ["far@0"] * 2
+
+
+async def test_an_agent_with_another_release_of_the_code_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ACTORS_RELEASE", "1.4")
+    hosts = [{"run": ["env", "ACTORS_RELEASE=1.5"]}]
+    group = nodes("far", engine="hosts", on={"hosts": hosts})
+    what = "its agent has ACTORS_RELEASE='1.5', and this process has '1.4'"
+    with pytest.raises(BootFailed, match=what):
+        async with System(Topology(nodes=[group])):
+            raise AssertionError("it started")
+    hosts[0]["run"] = ["env", "ACTORS_RELEASE=1.4"]
+    async with System(Topology(nodes=[group])) as system:
+        assert system.nodes[-1].ready
+
+
+@pytest.mark.parametrize(
+    "there, problem",
+    [
+        ({}, ""),
+        ({"python": "3.99.0"}, ""),
+        ({"release": "2"}, ""),
+        ({"wire": 99}, "its agent speaks version 99 of the protocol, and this process"),
+        ({"wire": None}, "its agent speaks version None of the protocol"),
+    ],
+)
+def test_who_can_be_of_one_system(there: dict[str, Any], problem: str) -> None:
+    found = skew_of({**identity(), **there})
+    assert found.startswith(problem)
+    assert bool(found) == bool(problem)
 
 
 async def test_its_stacks_and_profile_come_by_its_agent() -> None:
