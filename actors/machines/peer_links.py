@@ -58,7 +58,11 @@ class PeerLinks:
         def came(session: TlsSession, _hello: dict[str, Any]) -> None:
             self._process.host.peer(address).attach(session)
 
-        return (*self._entrance.address, self._entrance.expect(_PEER, came))
+        entrance, lease = self._entrance, self._own[2]
+        ticket = entrance.expect(_PEER, came)
+        # Who has not come by then has given up, and asks for another.
+        self._process.host.loop.call_later(2 * lease, entrance.forget, ticket)
+        return (*entrance.address, ticket)
 
     def _begin_dial(self, link: Link, address: str, *how: Any) -> None:
         if link is self._process.parent:
