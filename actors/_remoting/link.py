@@ -120,6 +120,7 @@ class Link:
     Attributes:
         peer: the address of the other node.
         closed: why the link has ended, None while it has not.
+        far: whether the other end is on another machine; False until `attach`.
         faulty: whether it has ended because the other end sent what it must not send.
         out: says by `congested` whether senders have to wait, as too many bytes are unwritten.
         write: queues one message of plain fields and returns its size in bytes; an ended link raises.
@@ -152,6 +153,7 @@ class Link:
         self.serves: Handlers[Link] = host.handlers if serves is None else serves
         self.closed: str | None = None
         self.faulty: bool = False
+        self.far: bool = False
         self.pending: dict[int, tuple[Envelope, PendingAsk]] = {}
         self.calls: dict[int, Waiter] = {}
         self.serving: dict[int, Callable[[], None]] = {}
@@ -208,6 +210,7 @@ class Link:
 
     def _leave_machine(self) -> None:
         """Copy everything from now on, and refuse what cannot be, as it goes to another machine."""
+        self.far = True
         self._lends = False
         self._packing.main_problem = _stays_home
         self._to_wire = self.host.far_deadlines.to_wire

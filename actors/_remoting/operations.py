@@ -119,6 +119,11 @@ def unreachable(address: str, why: str, /) -> None:
     """The node could not connect to another one, as it was told to."""
 
 
+@_note(_PARENT)
+def link_parted(address: str, links: int, why: str, /) -> None:
+    """The last of so many links to a node of another machine has ended; nothing says that the node has."""
+
+
 @_call(_PARENT)
 async def wait_ended(uid: int, /) -> Exit:
     """Wait for the final end of an actor that the parent supervises."""

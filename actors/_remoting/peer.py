@@ -228,6 +228,8 @@ class Peer:
         if self.link is link:
             self.link, self._former_link = None, link
             self.why = link.closed or ""
+            if link.far:
+                self.why = f"{self.node} cannot be reached from {self.host.name}: {self.why}"
             self._wait(within)
 
     def _link_lost(self) -> None:

@@ -47,7 +47,10 @@ class DirectLinks:
         # How often each pair of processes was connected: both may ask for the same link.
         self._connected: dict[frozenset[tuple[str, int]], int] = {}
         state.host.handlers.on_note(ops.request_link, self._request)
+        # Of each pair that has lost a link: which one, counted from the first.
+        self._parted: dict[frozenset[tuple[str, int]], int] = {}
         state.host.handlers.on_note(ops.unreachable, self._unreachable)
+        state.host.handlers.on_note(ops.link_parted, self._link_parted)
 
     def _process(self, address: str) -> _Process | None:
         """Return the process at *address*, if it has a link to the parent."""
@@ -121,6 +124,17 @@ class DirectLinks:
         material = None if dials.far else self._machines.issue(dials.address)
         lease = self._state.topology.lease
         dials.link.note(ops.dial_link, listens.address, *at, material, lease)
+
+    def _link_parted(self, link: Link, address: str, links: int, why: str) -> None:
+        """Tell everybody, once, that two processes have lost each other; both ends say so in their time."""
+        one, other = self._process(link.peer), self._process(address)
+        if one is None or other is None:
+            return
+        both = frozenset({(one.address, one.number), (other.address, other.number)})
+        if self._parted.get(both, 0) < links:
+            self._parted = {pair: n for pair, n in self._parted.items() if pair in self._connected}
+            self._parted[both] = links
+            self._state.event("link_parted", {"nodes": [one.address, other.address], "why": why})
 
     def _unreachable(self, link: Link, address: str, why: str) -> None:
         """Two processes cannot reach each other, as one of them says: tell the other, and everybody."""

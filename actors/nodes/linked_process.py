@@ -90,6 +90,15 @@ class LinkedProcess:
         peer = self.host.peers.get(link.peer)
         if link is not self.parent and peer is not None:
             peer.link_ended(link, _REPORT_WITHIN)
+            if link.far:
+                self.host.loop.call_later(
+                    _REPORT_WITHIN, self._still_there, peer, peer.links, peer.why
+                )
+
+    def _still_there(self, peer: Peer, links: int, why: str) -> None:
+        """Tell the parent that only the link was lost, if it has not said that the node has ended."""
+        if peer.ready:
+            self.parent.note(ops.link_parted, peer.name, links, why)
 
     def _open_link(self, _link: Link, fds: list[int], address: str) -> None:
         [fd] = fds
