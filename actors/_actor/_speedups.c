@@ -23,12 +23,14 @@
 /* ------------------------------------------------------------ state of the module */
 
 typedef struct {
-    PyTypeObject *Ref, *Handler, *Envelope, *WaitQueue, *Mailbox, *Cell, *MessageLoop, *Stepper, *StepBudget;
+    PyTypeObject *Ref, *Handler, *Envelope, *WaitQueue, *SenderTurns, *Mailbox, *Cell, *MessageLoop, *Stepper,
+        *StepBudget;
     Py_ssize_t ref_handlers, ref_target, ref_ask_timeout, ref_make_waiter;
     Py_ssize_t handler_fn, handler_plain, handler_steps, handler_least, handler_most;
     Py_ssize_t envelope_handler, envelope_args, envelope_kwargs, envelope_reply, envelope_deadline,
         envelope_hooks, envelope_request;
-    Py_ssize_t queue_waiting;
+    Py_ssize_t queue_waiting, queue_turns;
+    Py_ssize_t turns_held, turns_left, turns_me, turns_task;
     Py_ssize_t mailbox_queue, mailbox_limit, mailbox_waker, mailbox_wait_queue, mailbox_deferring;
     Py_ssize_t cell_mailbox, cell_draining, cell_incarnation;
     Py_ssize_t loop_halt, loop_handled, loop_actor, loop_current, loop_since, loop_stepper, loop_rest,
@@ -43,7 +45,7 @@ typedef struct {
     PyObject *zero, *nothing;
     PyObject *no_keywords; /* of all messages without any, as that of the links: nobody writes to it */
     PyObject *n_append, *n_awaited, *n_cancelling, *n_deliver, *n_done, *n_handle_now, *n_message_loop, *n_on_taken,
-        *n_open, *n_send, *n_set_result, *n_take, *n_try_send, *n_popleft, *n_module, *numpy,
+        *n_open, *n_send, *n_send_when_room, *n_set_result, *n_take, *n_try_send, *n_popleft, *n_module, *numpy,
         *n_close, *n_throw, *n_set_exception, *n_cancelled;
 } State;
 
@@ -55,6 +57,13 @@ static inline PyObject *
 get(PyObject *object, Py_ssize_t at)
 {
     return *(PyObject **)((char *)object + at);
+}
+
+static inline long
+number_at(PyObject *object, Py_ssize_t at)
+{
+    PyObject *value = get(object, at);
+    return value == NULL ? -1 : PyLong_AsLong(value);
 }
 
 static inline void
@@ -285,7 +294,34 @@ put_item(State *st, PyObject *mailbox, PyObject *item)
     return wake(st, mailbox);
 }
 
-/* Whether there is room in a mailbox for one more message; -1 with an error. */
+/* As `SenderTurns.goes_on`, of the line of senders before a mailbox; -1 with an error. */
+static int
+goes_on(State *st, PyObject *line)
+{
+    PyObject *turns = get(line, st->queue_turns);
+    PyObject *task = is_a(turns, st->SenderTurns) ? get(turns, st->turns_task) : NULL;
+    PyObject *me = task == NULL || task == Py_None ? NULL : get(turns, st->turns_me);
+    if (me == NULL) {
+        return 0;
+    }
+    long left = number_at(turns, st->turns_left), held = number_at(turns, st->turns_held);
+    if (left <= 0) {
+        return PyErr_Occurred() ? -1 : 0;
+    }
+    PyObject *caller = PyObject_CallNoArgs(me);
+    if (caller == NULL) {
+        return -1;
+    }
+    int mine = caller == task;
+    Py_DECREF(caller);
+    if (mine && (put_new(turns, st->turns_left, PyLong_FromLong(left - 1)) < 0
+                 || put_new(turns, st->turns_held, PyLong_FromLong(held - 1)) < 0)) {
+        return -1;
+    }
+    return mine;
+}
+
+/* Whether there is room in a mailbox for one more message, in its turn if others wait; -1 with an error. */
 static int
 has_room(State *st, PyObject *mailbox)
 {
@@ -304,7 +340,7 @@ has_room(State *st, PyObject *mailbox)
         return 0;
     }
     Py_ssize_t others = PyObject_Size(waiting);
-    return others < 0 ? -1 : others == 0;
+    return others > 0 ? goes_on(st, line) : others < 0 ? -1 : 1;
 }
 
 static PyObject *
@@ -947,13 +983,6 @@ answer(State *st, PyObject *reply, PyObject *result)
     return set == NULL ? -1 : 0;
 }
 
-static inline long
-number_at(PyObject *object, Py_ssize_t at)
-{
-    PyObject *value = get(object, at);
-    return value == NULL ? -1 : PyLong_AsLong(value);
-}
-
 static inline double
 seconds_at(PyObject *object, Py_ssize_t at)
 {
@@ -1217,6 +1246,19 @@ loop_step_now(PyObject *self, PyTypeObject *type, PyObject *const *args, Py_ssiz
 
 /* ------------------------------------------------------------ the message loop */
 
+/* Whether somebody who waits may be let in when a message is taken: not if the place is kept for a turn. */
+static int
+lets_in(State *st, PyObject *mailbox, PyObject *queue, PyObject *line)
+{
+    PyObject *turns = get(line, st->queue_turns);
+    if (!is_a(turns, st->SenderTurns)) {
+        return 1;
+    }
+    Py_ssize_t length = PyObject_Size(queue);
+    long limit = number_at(mailbox, st->mailbox_limit), held = number_at(turns, st->turns_held);
+    return length < 0 || PyErr_Occurred() || length - 1 + held < limit;
+}
+
 /* Take the first message out of a mailbox, which has one. */
 static PyObject *
 take_item(State *st, PyObject *mailbox, PyObject *queue)
@@ -1224,8 +1266,11 @@ take_item(State *st, PyObject *mailbox, PyObject *queue)
     PyObject *line = get(mailbox, st->mailbox_wait_queue);
     PyObject *waiting = is_a(line, st->WaitQueue) ? get(line, st->queue_waiting) : NULL;
     Py_ssize_t others = waiting == NULL ? 0 : PyObject_Size(waiting);
-    if (others) {
-        return others < 0 ? NULL : call_method(mailbox, st->n_take);
+    if (others < 0) {
+        return NULL;
+    }
+    if (others > 0 && lets_in(st, mailbox, queue, line)) {
+        return PyErr_Occurred() ? NULL : call_method(mailbox, st->n_take);
     }
     if ((PyObject *)Py_TYPE(queue) == st->deque) {
         return PyObject_Vectorcall(st->deque_popleft, &queue, 1, NULL);
@@ -1579,6 +1624,23 @@ find_handler(Sending *self, State *st)
     return handler;
 }
 
+/* An envelope, made without calling its class. */
+static PyObject *
+new_envelope(State *st, PyObject *handler, PyObject *args, PyObject *keywords, PyObject *reply)
+{
+    PyObject *envelope = st->Envelope->tp_alloc(st->Envelope, 0);
+    if (envelope != NULL) {
+        put(envelope, st->envelope_handler, handler);
+        put(envelope, st->envelope_args, args);
+        put(envelope, st->envelope_kwargs, keywords);
+        put(envelope, st->envelope_reply, reply);
+        put(envelope, st->envelope_deadline, Py_None);
+        put(envelope, st->envelope_hooks, Py_None);
+        put(envelope, st->envelope_request, st->zero);
+    }
+    return envelope;
+}
+
 static PySendResult
 tell_now(Sending *self, State *st, PyObject **result)
 {
@@ -1602,11 +1664,13 @@ tell_now(Sending *self, State *st, PyObject **result)
         end_sending(self);
     }
     else {
-        PyObject *turn = NULL;
-        PyObject *envelope = PyObject_CallFunctionObjArgs((PyObject *)st->Envelope, handler, self->args, keywords, NULL);
-        PyObject *waits = NULL;
+        PyObject *turn = NULL, *waits = NULL;
+        PyObject *envelope = new_envelope(st, handler, self->args, keywords, Py_None);
         if (envelope != NULL && PyContextVar_Get(st->turn, NULL, &turn) == 0) {
-            waits = PyObject_CallFunctionObjArgs(st->send_in_turn, self->ref, target, envelope, turn, NULL);
+            /* As `send_in_turn`, which has more to do only for an actor. */
+            waits = turn == Py_None
+                ? call_method_with(target, st->n_send_when_room, envelope)
+                : PyObject_CallFunctionObjArgs(st->send_in_turn, self->ref, target, envelope, turn, NULL);
         }
         Py_XDECREF(turn);
         Py_XDECREF(envelope);
@@ -1615,23 +1679,6 @@ tell_now(Sending *self, State *st, PyObject **result)
     Py_DECREF(handler);
     Py_DECREF(target);
     return status;
-}
-
-/* An envelope, made without calling its class. */
-static PyObject *
-new_envelope(State *st, PyObject *handler, PyObject *args, PyObject *keywords, PyObject *reply)
-{
-    PyObject *envelope = st->Envelope->tp_alloc(st->Envelope, 0);
-    if (envelope != NULL) {
-        put(envelope, st->envelope_handler, handler);
-        put(envelope, st->envelope_args, args);
-        put(envelope, st->envelope_kwargs, keywords);
-        put(envelope, st->envelope_reply, reply);
-        put(envelope, st->envelope_deadline, Py_None);
-        put(envelope, st->envelope_hooks, Py_None);
-        put(envelope, st->envelope_request, st->zero);
-    }
-    return envelope;
 }
 
 static PySendResult
@@ -2124,6 +2171,11 @@ static const Place places[] = {
     PLACE(Envelope, "hooks", envelope_hooks),
     PLACE(Envelope, "request", envelope_request),
     PLACE(WaitQueue, "waiting", queue_waiting),
+    PLACE(WaitQueue, "turns", queue_turns),
+    PLACE(SenderTurns, "held", turns_held),
+    PLACE(SenderTurns, "left", turns_left),
+    PLACE(SenderTurns, "me", turns_me),
+    PLACE(SenderTurns, "task", turns_task),
     PLACE(Mailbox, "queue", mailbox_queue),
     PLACE(Mailbox, "limit", mailbox_limit),
     PLACE(Mailbox, "waker", mailbox_waker),
@@ -2162,7 +2214,8 @@ static const Name types[] = {
     {"WaitQueue", offsetof(State, WaitQueue)},     {"Mailbox", offsetof(State, Mailbox)},
     {"Cell", offsetof(State, Cell)},               {"MessageLoop", offsetof(State, MessageLoop)},
     {"Stepper", offsetof(State, Stepper)},         {"StepBudget", offsetof(State, StepBudget)},
-    {"Suspended", offsetof(State, Suspended)},     {"Ref", offsetof(State, Ref)},
+    {"SenderTurns", offsetof(State, SenderTurns)}, {"Ref", offsetof(State, Ref)},
+    {"Suspended", offsetof(State, Suspended)},
     {"Reply", offsetof(State, Reply)},             {"Sending", offsetof(State, Sending)},
 };
 
@@ -2188,6 +2241,7 @@ static const Name names[] = {
     {"__module__", offsetof(State, n_module)},     {"numpy", offsetof(State, numpy)},
     {"close", offsetof(State, n_close)},           {"throw", offsetof(State, n_throw)},
     {"cancelled", offsetof(State, n_cancelled)},   {"set_exception", offsetof(State, n_set_exception)},
+    {"send_when_room", offsetof(State, n_send_when_room)},
 };
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))

@@ -23,11 +23,12 @@ from actors._messaging.byte_bound import (
 )
 from actors._messaging.mailbox import Envelope, Mailbox, WaitQueue
 from actors._messaging.message_table import MESSAGES, Handler, MessageKind, handlers_by_name
+from actors._messaging.turn import sending_actor
 from actors.supervisors import Exit
 from actors.transport import LEAVES, Unsendable, drop_frames, snapshot_args
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Coroutine, Iterator
 
     from actors._actor.interfaces import CellHost, Ended, IncarnationInterface, Renewed
     from actors._messaging.ref import Ref
@@ -84,7 +85,8 @@ class _CellInPython:
         queue = mailbox.queue
         if self.draining:
             raise self.refusal(Envelope(handler, args, kwargs))
-        if len(queue) >= mailbox.limit or mailbox.wait_queue.waiting:
+        line = mailbox.wait_queue
+        if len(queue) >= mailbox.limit or (line.waiting and not line.goes_on()):
             return False
         for value in args:
             kind = type(value)
@@ -127,7 +129,8 @@ class _CellInPython:
         mailbox = self.mailbox
         if self.draining:
             raise self.refusal(envelope)
-        if len(mailbox.queue) >= mailbox.limit or mailbox.wait_queue.waiting:
+        line = mailbox.wait_queue
+        if len(mailbox.queue) >= mailbox.limit or (line.waiting and not line.goes_on()):
             return False
         for value in envelope.args:
             kind = type(value)
@@ -239,11 +242,13 @@ class Cell(_CellTwin):
 
     # -- messages ------------------------------------------------------------------------
 
-    async def send_when_room(self, envelope: Envelope) -> None:
+    # It returns a coroutine of another object, as one more would cost each message that waits a step.
+    def send_when_room(self, envelope: Envelope) -> Coroutine[Any, Any, None]:
         """As `Target.send_when_room`."""
         if self.draining:
             raise self.refusal(envelope)
-        await self.mailbox.wait_queue.wait_for_room(envelope, leaves=False)
+        line = self.mailbox.waiting_room(self.host.loop)
+        return line.wait_for_room(envelope, leaves=False, actor=sending_actor())
 
     def wait_in_line(
         self, envelope: Envelope, refused: Callable[[BaseException], None]
@@ -251,7 +256,8 @@ class Cell(_CellTwin):
         """As `Target.wait_in_line`."""
         if self.draining:
             raise self.refusal(envelope)
-        return self.mailbox.wait_queue.enter(envelope, refused, leaves=False)
+        line = self.mailbox.waiting_room(self.host.loop)
+        return line.enter(envelope, refused, leaves=False, actor=sending_actor())
 
     def no_room(self, envelope: Envelope) -> MailboxFull:
         """As `Target.no_room`."""

@@ -103,9 +103,12 @@ class _Taker:
         if self._rest is not None:
             await self._handle_rest(actor)
 
-    def _count(self, taken: int) -> None:
+    def _count(self, taken: int, began: float) -> None:
         """Count messages; what is deferred comes again unless all *taken* have only begun beside the others."""
         self.handled += taken
+        turns = self._cell.mailbox.wait_queue.turns
+        if turns is not None:
+            turns.pace(taken, perf_counter() - began)
         beside, self._begun_beside = self._begun_beside, 0
         if self._cell.mailbox.deferring and taken > beside:
             self._recall()
@@ -121,7 +124,7 @@ class _Taker:
         (rest, envelope), self._rest = self._rest, None
         await self.answer_call(actor, envelope, rest)
         self._current = None
-        self._count(1)
+        self._count(1, self._since)
 
     async def answer_call(
         self, actor: Actor, envelope: Envelope, rest: Awaitable[Any] | None = None
@@ -239,7 +242,7 @@ class _TakerInPython(_Taker):
                         if now - began > SECONDS_PER_TURN:
                             break
             finally:
-                self._count(most - left)  # also those before one that failed
+                self._count(most - left, began)  # also those before one that failed
             if queue:
                 await self._loop.pause()
 
@@ -274,7 +277,7 @@ if not TYPE_CHECKING and COMPILED:
                     if self.halt:
                         return
                 finally:
-                    self._count(most - self._left)
+                    self._count(most - self._left, began)
                 if mailbox.queue:
                     await self._loop.pause()
 

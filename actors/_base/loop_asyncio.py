@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self
 from weakref import WeakSet
 
@@ -28,6 +30,13 @@ _HIDDEN: Final[WeakSet[asyncio.Task[Any]]] = WeakSet()
 
 UNHURRIED: Final[WeakSet[asyncio.Task[Any]]] = WeakSet()
 """Tasks that end by themselves some time after they were cancelled, within deadlines of their own."""
+
+
+# On Python 3.11 `asyncio.current_task` is not in C, and this dict is all that it looks at.
+_tasks: Final[Any] = asyncio.tasks
+_current_task: Final[Any] = (
+    asyncio.current_task if sys.version_info >= (3, 12) else _tasks._current_tasks.get  # noqa: SLF001 - as above
+)
 
 
 def _hide(task: asyncio.Task[Any]) -> None:
@@ -181,6 +190,7 @@ class AsyncioLoop:
         self._loop = loop
         # Bound once, because they are called for each message.
         self.waiter: Callable[[], Waiter] = loop.create_future
+        self.current_task: Callable[[], object] = partial(_current_task, loop)
         # uvloop's own clock stands still while a callback runs.
         uvloop = type(loop).__module__.partition(".")[0] == "uvloop"
         self.now: Callable[[], float] = time.monotonic if uvloop else loop.time

@@ -238,6 +238,7 @@ class TrioLoop:
         self._readers: dict[int, trio.CancelScope] = {}
         self._writers: dict[int, trio.CancelScope] = {}
         self.waiter: Callable[[], Waiter] = _TrioWaiter
+        self.current_task: Callable[[], object] = trio.lowlevel.current_task
         self.now = trio.current_time
         self.call_soon = self._token.run_sync_soon
         self.call_threadsafe = self._token.run_sync_soon

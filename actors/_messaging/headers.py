@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from actors._messaging.context_propagation import Propagation
-    from actors._messaging.mailbox import DeliveryHooks
+    from actors._messaging.delivery_hooks import DeliveryHooks
 
 __all__ = ["LONGEST_CHAIN", "MessageHeaders"]
 

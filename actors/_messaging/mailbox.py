@@ -1,7 +1,8 @@
 """The mailbox: a bounded queue of envelopes, and the queue of senders that wait for room in it.
 
 Rule 1: no event, lock or task per message: one deque, and one waiter while the actor is idle.
-Rule 2: senders get room in the order they came; a message is queued before its sender wakes.
+Rule 2: senders get room in the order they came, each for several messages if the actor is quick
+(`sender_turns`); a message is queued before its sender wakes.
 Rule 3: kill, watch, cancel and restart are calls on the cell and never wait in a mailbox.
 """
 
@@ -9,25 +10,25 @@ from __future__ import annotations
 
 from collections import deque
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from actors._base.errors import SendError, failed_codec, not_sendable
 from actors._base.twins import COMPILED, bind
 from actors._messaging.byte_bound import counted_bytes
+from actors._messaging.delivery_hooks import BigMessage
 from actors._messaging.mailbox_options import Bounded, Priority
 from actors._messaging.priority_queue import PriorityMessages, PriorityQueue, priority_of
+from actors._messaging.sender_turns import SenderTurns, longest_turn
 from actors.transport import LEAVES, Unsendable, hold_args, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actors._base.loop import Waiter
+    from actors._base.loop import Loop, Waiter
+    from actors._messaging.delivery_hooks import DeliveryHooks
     from actors._messaging.message_table import Handler
 
 __all__ = [
-    "BigMessage",
-    "ByteCount",
-    "DeliveryHooks",
     "Envelope",
     "Mailbox",
     "OwnMessage",
@@ -38,62 +39,6 @@ __all__ = [
     "answer",
     "envelope_of",
 ]
-
-
-class DeliveryHooks(Protocol):
-    """What is called when a message leaves the mailbox: one of the first two, once more after `on_deferred`."""
-
-    def on_taken(self) -> None:
-        """The actor begins to handle it. Called in the task that runs the handler."""
-
-    def on_deferred(self) -> None:
-        """It was taken, and waits in the mailbox again."""
-
-    def on_dropped(self) -> None:
-        """It was withdrawn or refused; nobody will handle it."""
-
-    def for_resume(self) -> DeliveryHooks | None:
-        """Return the hooks for the later items of the stream that the message opened."""
-
-
-class ByteCount(Protocol):
-    """What counts bytes until the messages are taken or dropped."""
-
-    def give_back(self, size: int) -> None:
-        """The message of *size* bytes was taken or dropped; below 0, it counts again."""
-
-
-class BigMessage:
-    """The `DeliveryHooks` of a message whose bytes count until it leaves the mailbox."""
-
-    __slots__ = ("_count", "_inner", "_size")
-
-    def __init__(self, count: ByteCount, size: int, inner: DeliveryHooks | None) -> None:
-        self._count = count
-        self._size = size
-        self._inner = inner
-
-    def on_taken(self) -> None:
-        """Give the bytes back."""
-        self._count.give_back(self._size)
-        if self._inner is not None:
-            self._inner.on_taken()
-
-    def on_deferred(self) -> None:
-        """Count the bytes again."""
-        self._count.give_back(-self._size)
-        if self._inner is not None:
-            self._inner.on_deferred()
-
-    def on_dropped(self) -> None:
-        """Give the bytes back."""
-        self._count.give_back(self._size)
-        if self._inner is not None:
-            self._inner.on_dropped()
-
-    def for_resume(self) -> DeliveryHooks | None:
-        """Return the hooks for later items, which hold no bytes of the message."""
-        return None if self._inner is None else self._inner.for_resume()
 
 
 Tell: TypeAlias = "tuple[Handler, tuple[Any, ...], dict[str, Any], DeliveryHooks | None]"
@@ -215,25 +160,40 @@ def answer(reply: Waiter, result: Any) -> None:
 class WaitingSender:
     """A sender that waits for room, until `admit` or `refuse`."""
 
-    __slots__ = ("_queue", "admitted", "envelope", "waiter")
+    __slots__ = ("_line", "actor", "admitted", "envelope", "waiter")
 
-    def __init__(self, line: deque[WaitingSender], envelope: Envelope, waiter: Waiter) -> None:
-        self._queue = line
+    def __init__(self, line: WaitQueue, envelope: Envelope, waiter: Waiter, actor: object) -> None:
+        self._line = line
+        self.actor: object = actor
         self.envelope: Envelope = envelope
         self.waiter: Waiter = waiter
         self.admitted: bool = False
-        line.append(self)
+        line.waiting.append(self)
+        if actor is not None and line.turns is not None:
+            line.turns.waits(actor)
 
     def admit(self) -> None:
         """Wake the sender: its message was sent."""
         self.admitted = True
-        self._queue.remove(self)
+        self.leave()
+        turns, waiter = self._line.turns, self.waiter
+        if turns is not None and not isinstance(waiter, _Placed):
+            turns.promise(self)
         self.waiter.set_result(None)
 
     def refuse(self, error: BaseException) -> None:
         """Wake the sender with *error*: its message was not sent."""
-        self._queue.remove(self)
+        self.leave()
         self.waiter.set_exception(error)
+
+    def leave(self) -> None:
+        """Wait no more, if it still does."""
+        line = self._line
+        if self not in line.waiting:
+            return
+        line.waiting.remove(self)
+        if self.actor is not None and line.turns is not None:
+            line.turns.waits_no_more(self.actor)
 
 
 class _Placed:
@@ -276,15 +236,32 @@ def _priority_of_sender(sender: WaitingSender) -> int:
 class WaitQueue:
     """Senders waiting for room, first come first served; of a mailbox by *priority* in its order."""
 
-    __slots__ = ("_make_waiter", "_priority", "waiting")
+    __slots__ = ("_make_waiter", "_priority", "turns", "waiting")
 
     def __init__(self, make_waiter: Callable[[], Waiter], *, priority: bool = False) -> None:
         self._make_waiter = make_waiter
         self._priority = priority
+        self.turns: SenderTurns | None = None
         self.waiting: deque[WaitingSender] = _NOBODY
 
+    def take_turns(self, loop: Loop, places: int, refill: Callable[[], object]) -> None:
+        """Have senders take turns, if they do not yet; called before one waits.
+
+        Args:
+            loop: of this node.
+            places: of the mailbox.
+            refill: as in `SenderTurns`.
+        """
+        if self.turns is None and not self._priority and longest_turn(places) > 1:
+            self.turns = SenderTurns(loop, longest_turn(places), refill)
+
     def enter(
-        self, envelope: Envelope, refused: Callable[[BaseException], None], *, leaves: bool
+        self,
+        envelope: Envelope,
+        refused: Callable[[BaseException], None],
+        *,
+        leaves: bool,
+        actor: object = None,
     ) -> Callable[[], None]:
         """Take a snapshot of *envelope* and a place in the queue, without waiting there.
 
@@ -292,6 +269,7 @@ class WaitQueue:
             envelope: the message.
             refused: called with the error if it is refused.
             leaves: whether it leaves this node.
+            actor: which one sends it, if one does.
 
         Returns:
             What leaves the queue, if the message is still in it.
@@ -299,18 +277,20 @@ class WaitQueue:
         Raises:
             NotSendable: naming what cannot be sent.
         """
-        sender, held, original = self._enter(envelope, _Placed(refused), leaves=leaves)
+        sender, held, original = self._enter(envelope, _Placed(refused), actor, leaves=leaves)
         sender.waiter.held = held
 
         def leave() -> None:
             if sender in self.waiting:
-                self.waiting.remove(sender)
+                sender.leave()
                 held.undo()
                 envelope.args, envelope.kwargs = original
 
         return leave
 
-    def _enter(self, envelope: Envelope, waiter: Any, *, leaves: bool) -> tuple[Any, Any, Any]:
+    def _enter(
+        self, envelope: Envelope, waiter: Any, actor: object, *, leaves: bool
+    ) -> tuple[Any, Any, Any]:
         original = envelope.args, envelope.kwargs
         try:
             envelope.args, envelope.kwargs, held = hold_args(*original, leaves=leaves)
@@ -319,9 +299,11 @@ class WaitQueue:
         if self.waiting is _NOBODY:
             by_priority: Any = PriorityQueue[WaitingSender](_priority_of_sender)
             self.waiting = by_priority if self._priority else deque()
-        return WaitingSender(self.waiting, envelope, waiter), held, original
+        return WaitingSender(self, envelope, waiter, actor), held, original
 
-    async def wait_for_room(self, envelope: Envelope, *, leaves: bool) -> None:
+    async def wait_for_room(
+        self, envelope: Envelope, *, leaves: bool, actor: object = None
+    ) -> None:
         """Take a snapshot of *envelope* and wait until it is sent.
 
         A sender that is refused or cancelled gets back what the message was to move.
@@ -329,28 +311,48 @@ class WaitQueue:
         Args:
             envelope: the message.
             leaves: whether it leaves this node.
+            actor: which one sends it, if one does.
 
         Raises:
             NotSendable: naming what cannot be sent.
         """
-        sender, held, original = self._enter(envelope, self._make_waiter(), leaves=leaves)
+        sender, held, original = self._enter(envelope, self._make_waiter(), actor, leaves=leaves)
         try:
             await sender.waiter
         except BaseException as error:
             if not sender.admitted:
-                if sender in self.waiting:
-                    self.waiting.remove(sender)
+                sender.leave()
                 held.undo()
                 envelope.args, envelope.kwargs = original
                 if isinstance(error, SendError):
                     error.message = envelope.message
+            elif self.turns is not None:
+                self.turns.forgo(sender)
             raise
+        else:
+            if self.turns is not None:
+                self.turns.begin(sender, actor)
         finally:
             if sender.admitted:
                 held.finish()
 
+    @property
+    def held(self) -> int:
+        """How many places are kept for turns."""
+        return 0 if self.turns is None else self.turns.held
+
+    def lets_pass(self) -> bool:
+        """Whether the calling task may send now: nobody waits, or it is its turn."""
+        return not self.waiting or self.goes_on()
+
+    def goes_on(self) -> bool:
+        """Whether it is the turn of the calling task, which may send one more message ahead of who waits."""
+        return self.turns is not None and self.turns.goes_on()
+
     def is_waiting(self, envelope: Envelope) -> bool:
-        """Whether the sender of *envelope* is still waiting."""
+        """Whether the sender of *envelope* is still waiting, and not only for the turns of others."""
+        if self.turns is not None and self.turns.held:
+            self.turns.end()
         return any(sender.envelope is envelope for sender in self.waiting)
 
     def refuse(self, envelope: Envelope, error: BaseException) -> None:
@@ -366,7 +368,7 @@ class WaitQueue:
             sender = self.waiting[0]
             if not sender.waiter.done():
                 return sender
-            self.waiting.popleft()
+            sender.leave()
         return None
 
     def refuse_all(self, error: Callable[[Envelope], BaseException]) -> None:
@@ -453,7 +455,7 @@ class Mailbox(_MailboxTwin):
 
     @property
     def full(self) -> bool:
-        """Whether the next sender has to wait."""
+        """Whether the next sender has to wait, unless it is its turn."""
         return len(self.queue) >= self.limit or bool(self.wait_queue.waiting)
 
     def has_room(self, size: int) -> bool:
@@ -470,6 +472,11 @@ class Mailbox(_MailboxTwin):
         self.bytes -= size
         if self.wait_queue.waiting:
             self._refill()
+
+    def waiting_room(self, loop: Loop) -> WaitQueue:
+        """Return the senders that wait, for one more: those of *loop* take turns from now on."""
+        self.wait_queue.take_turns(loop, self.bounds.messages, self._refill)
+        return self.wait_queue
 
     def open(self) -> deque[Envelope | Tell]:
         """Return the queue to add to."""
@@ -564,8 +571,9 @@ class Mailbox(_MailboxTwin):
         waiting.clear()
 
     def _refill(self) -> None:
-        while len(self.queue) < self.limit:
-            sender = self.wait_queue.first()
+        line = self.wait_queue
+        while len(self.queue) + line.held < self.limit:
+            sender = line.first()
             if sender is None:
                 return
             size = counted_bytes(sender.envelope.args, sender.envelope.kwargs)

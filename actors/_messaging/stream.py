@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from actors._base.loop import Waiter
     from actors._messaging.deadlock import StreamEdge
-    from actors._messaging.mailbox import DeliveryHooks
+    from actors._messaging.delivery_hooks import DeliveryHooks
 
 __all__ = ["WINDOW", "ItemSink", "Stream", "StreamProducer", "StreamProducers"]
 

@@ -19,7 +19,17 @@ if TYPE_CHECKING:
     from actors._messaging.mailbox import Envelope, WaitQueue
     from actors._messaging.message_table import Handler
 
-__all__ = ["FENCED", "TURN", "Asker", "Sender", "Target", "Turn", "in_own_thread", "refuse_fenced"]
+__all__ = [
+    "FENCED",
+    "TURN",
+    "Asker",
+    "Sender",
+    "Target",
+    "Turn",
+    "in_own_thread",
+    "refuse_fenced",
+    "sending_actor",
+]
 
 
 class Target(Protocol):
@@ -146,6 +156,12 @@ TURN: Final[ContextVar[Turn | None]] = ContextVar("actors_turn", default=None)
 
 FENCED: Final[set[Sender]] = set()
 """The abandoned incarnations of this process: killed, but their code still runs. Usually empty."""
+
+
+def sending_actor() -> Asker | None:
+    """Return the actor whose code sends, if an actor's does."""
+    turn = TURN.get()
+    return None if turn is None else turn.target
 
 
 def in_own_thread() -> Sender | None:

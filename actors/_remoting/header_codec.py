@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from actors._messaging.context_propagation import Propagation
-    from actors._messaging.mailbox import DeliveryHooks
+    from actors._messaging.delivery_hooks import DeliveryHooks
     from actors.transport import Encoder, InProcessEncoder
 
 __all__ = ["decode_headers", "encode_with_headers", "envelope_with"]

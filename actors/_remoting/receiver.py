@@ -20,7 +20,8 @@ from actors._base.errors import (
     not_sendable,
 )
 from actors._messaging.deadlock import cycle_through
-from actors._messaging.mailbox import BigMessage, Envelope
+from actors._messaging.delivery_hooks import BigMessage
+from actors._messaging.mailbox import Envelope
 from actors._messaging.message_table import Handler, MessageKind
 from actors._messaging.ref import READY, Ref, RefHost
 from actors._remoting import protocol as wire
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from actors._actor.cell import Cell
-    from actors._messaging.mailbox import DeliveryHooks
+    from actors._messaging.delivery_hooks import DeliveryHooks
     from actors._messaging.stream import StreamProducer
     from actors._remoting.deadlock_probe import DeadlockProbe
     from actors._remoting.link import Link

@@ -9,6 +9,7 @@ node's loop, in one message for each actor.
 
 from __future__ import annotations
 
+from time import perf_counter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 
@@ -26,6 +27,7 @@ from actors._messaging.byte_bound import TEXT_COUNTED_FROM, counted_bytes, never
 from actors._messaging.mailbox import Envelope, WaitQueue
 from actors._messaging.mailbox_options import Priority
 from actors._messaging.message_table import MessageKind
+from actors._messaging.turn import sending_actor
 from actors._remoting import operations as ops, protocol as wire
 from actors._remoting.link import LinkHost, NotYetAttached
 from actors.transport import (
@@ -127,6 +129,7 @@ class RemoteActor:
 
     __slots__ = (
         "__weakref__",
+        "_credited",
         "_small",
         "big_waits",
         "bytes",
@@ -145,6 +148,7 @@ class RemoteActor:
         self.ref: Ref[Any] = ref
         self.credit: int = ref.mailbox
         self._small = ref.mailbox < SMALL_MAILBOX
+        self._credited = 0.0  # when credit came, if senders have waited
         self.bytes: int = 0
         """Bytes of big messages that were sent and not taken yet."""
         self.big_waits: bool = False
@@ -159,8 +163,8 @@ class RemoteActor:
             link is None
             or kwargs
             or self.credit <= 0
-            or self.wait_queue.waiting
             or link.out.congested
+            or (self.wait_queue.waiting and not self.wait_queue.goes_on())
         ):
             return self.try_send(Envelope(handler, args, kwargs))
         for value in args:
@@ -196,7 +200,7 @@ class RemoteActor:
             if self.waits_for_node:
                 return False
             link = self.peer.connect(self.ref, envelope)
-        if self.credit <= 0 or self.wait_queue.waiting or link.out.congested:
+        if self.credit <= 0 or link.out.congested or not self.wait_queue.lets_pass():
             return False
         if self.bytes and not self._has_room(envelope):
             return False
@@ -257,13 +261,22 @@ class RemoteActor:
 
     async def send_when_room(self, envelope: Envelope) -> None:
         """Take a snapshot now and send it when there is credit."""
-        await self.wait_queue.wait_for_room(envelope, leaves=True)
+        line = self._waiting_room()
+        await line.wait_for_room(envelope, leaves=True, actor=sending_actor())
 
     def wait_in_line(
         self, envelope: Envelope, refused: Callable[[BaseException], None]
     ) -> Callable[[], None]:
         """As `Target.wait_in_line`."""
-        return self.wait_queue.enter(envelope, refused, leaves=True)
+        line = self._waiting_room()
+        return line.enter(envelope, refused, leaves=True, actor=sending_actor())
+
+    def _waiting_room(self) -> WaitQueue:
+        """Return the senders that wait, for one more: they take turns from now on."""
+        line = self.wait_queue
+        if line.turns is None:
+            line.take_turns(self.peer.host.loop, self.ref.mailbox, self.send_waiting)
+        return line
 
     def send_past_bound(self, envelope: Envelope) -> None:
         """Send past the bound."""
@@ -361,6 +374,10 @@ class RemoteActor:
         """Take back the credit for *messages* that the actor took, *size* in bytes; send what waits for it."""
         self.credit = min(self.credit + messages, self.ref.mailbox)
         self.bytes = max(self.bytes - size, 0)
+        if self.wait_queue.turns is not None:
+            now = perf_counter()
+            self.wait_queue.turns.pace(messages, now - self._credited)
+            self._credited = now
         self.send_waiting()
 
     def send_waiting(self) -> None:
@@ -368,8 +385,9 @@ class RemoteActor:
         link = self.peer.link
         if link is None and self.wait_queue.waiting and self.peer.ready and not self.peer.waiting:
             link = self.peer.connect(self.ref, None)
-        while link is not None and self.credit > 0 and self.wait_queue.waiting:
-            entry = None if link.out.congested else self.wait_queue.first()
+        line = self.wait_queue
+        while link is not None and self.credit > line.held and line.waiting:
+            entry = None if link.out.congested else line.first()
             if (
                 entry is None
                 or (self.big_waits and link.full_for(self.ref.uid))

@@ -11,7 +11,7 @@ from benchmarks.ours._figures import figure
 FEW = 10_000
 MANY = 100_000
 LOOKUPS = 5_000
-MESSAGES = 20_000
+MESSAGES = 100_000
 PUBLISHED = 20
 
 
@@ -56,16 +56,21 @@ async def spawns(*, named: bool) -> tuple[float, float, float]:
 
 
 async def fan_in(senders: int) -> float:
-    """Return the microseconds of a tell when so many senders share one full mailbox."""
+    """Return the microseconds of a tell when so many senders, made before, share one full mailbox."""
     async with actors.System() as system:
         sink = await system.spawn(Sink)
+        gate = asyncio.Event()
 
         async def send() -> None:
+            await gate.wait()
             for number in range(MESSAGES // senders):
                 await sink.tell(Sink.take, number)
 
+        tasks = [asyncio.create_task(send()) for _ in range(senders)]
+        await asyncio.sleep(0)
         start = time.process_time()
-        await asyncio.gather(*[send() for _ in range(senders)])
+        gate.set()
+        await asyncio.gather(*tasks)
         await sink.ask(Sink.take, 0)
         return 1e6 * (time.process_time() - start) / MESSAGES
 

@@ -1,9 +1,10 @@
 """Snapshots of messages that wait for room, are sent to many receivers, or are kept and copied again."""
 
-from typing import Any
+from typing import Any, Final
 
 from actors.transport.attachments.move import current_phase, finish_moves, undo_moves
 from actors.transport.codec.snapshot import snapshot, snapshot_args
+from actors.transport.types.tags import LEAVES
 
 __all__ = [
     "HeldSnapshot",
@@ -28,6 +29,10 @@ class HeldSnapshot:
     def finish(self) -> None:
         """The message is sent: everything is its receiver's for good."""
         finish_moves(self._moved)
+
+
+_NOTHING_MOVED: Final = HeldSnapshot([])
+_leaves: Final = LEAVES.issuperset
 
 
 def snapshot_for_many(value: Any, root: str = "value") -> Any:
@@ -63,6 +68,8 @@ def hold_args(
     Returns:
         the arguments, and what was moved.
     """
+    if not kwargs and _leaves(map(type, args)):
+        return args, kwargs, _NOTHING_MOVED
     phase = current_phase()
     phase.undoable, phase.leaves_process = True, leaves
     try:
