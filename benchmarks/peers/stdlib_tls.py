@@ -11,10 +11,11 @@ import uvloop
 
 from actors.machines.authority import Authority, Material
 from benchmarks.ours._figures import figure
-from benchmarks.ours._workload import ASKS, WARM_UP
+from benchmarks.ours._workload import ASKS, TELLS, WARM_UP
 
 SIZES: Final = {"int": 25, "dict": 150, "object": 57}
 """The frames of asks with the payloads of `ours/_workload.py`; the replies of ours are smaller."""
+_MOST: Final = 64 * 1024
 _REPLY: Final = 16
 """The frame of a reply."""
 
@@ -25,8 +26,10 @@ def serve(listener: socket.socket, material: Material) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             for size in SIZES.values():
-                for _ in range(WARM_UP + ASKS):
-                    await reader.readexactly(size)
+                for bytes_before_reply in [size] * WARM_UP + [TELLS * size] + [size] * ASKS:
+                    left = bytes_before_reply
+                    while left:
+                        left -= len(await reader.read(min(left, _MOST)))
                     writer.write(bytes(_REPLY))
             await reader.read()
         finally:
@@ -48,10 +51,17 @@ async def ask(address: tuple[str, int], material: Material) -> None:
     )
     for name, size in SIZES.items():
         question = bytes(size)
-        start = 0.0
-        for number in range(WARM_UP + ASKS):
-            if number == WARM_UP:
-                start = time.perf_counter()
+        for _ in range(WARM_UP):
+            writer.write(question)
+            await reader.readexactly(_REPLY)
+        start = time.perf_counter()
+        for _ in range(TELLS):
+            writer.write(question)
+            await writer.drain()
+        await reader.readexactly(_REPLY)
+        figure("tell/s", name, TELLS / (time.perf_counter() - start))
+        start = time.perf_counter()
+        for _ in range(ASKS):
             writer.write(question)
             await reader.readexactly(_REPLY)
         figure("ask us", name, 1e6 * (time.perf_counter() - start) / ASKS)
