@@ -35,6 +35,7 @@ SOURCES: Final[dict[str, tuple[str, ...]]] = {
     "actors._actor._speedups": ("actors/_actor/_speedups.c",),
     "actors.transport._ring": ("actors/transport/_ring.c",),
     "actors.machines._lease_timer": ("actors/machines/_lease_timer.c",),
+    "actors.programs._speedups": ("actors/programs/_speedups.c",),
 }
 """By module of an extension: its C files, relative to the checkout."""
 

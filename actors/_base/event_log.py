@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from actors._base.events import TRACE
-from actors._base.log import get_logger, iso_time, lowest_level
+from actors._base.log import system_logger, iso_time, lowest_level
 from actors._base.printed_lines import LEVELS
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ class LogSubscriber:
         self, clock: Any, hand_on: Callable[[dict[str, Any]], None] = lambda _facts: None
     ) -> None:
         self._hand_on = hand_on
-        self._log: Logger = get_logger()
+        self._log: Logger = system_logger()
         self._clock = clock
         self._limited: dict[tuple[str, ...], tuple[float, int]] = {}
         self._started = False

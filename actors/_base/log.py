@@ -16,6 +16,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from actors._base.after_import import after_import
 from actors._base.json_line import json_line, json_text_line
 from actors._base.line_writer import LineWriter, write_all
 from actors._base.log_ring import LogRing
@@ -34,6 +35,7 @@ __all__ = [
     "hand_on_to",
     "iso_time",
     "lowest_level",
+    "system_logger",
     "this_process_is",
     "this_thread_is",
     "use_for_structlog",
@@ -215,10 +217,54 @@ def get_logger(**facts: Any) -> Logger:
     return bound.bind(**facts)  # type: ignore[no-any-return] # structlog returns Any
 
 
-def use_for_structlog() -> None:
-    """Let loggers of structlog write to the log, unless and until the user configures it."""
-    import structlog  # noqa: PLC0415 - imported for the first log line, not at import of actors
+def system_logger(**facts: Any) -> Logger:
+    """Return what the system itself logs with: a logger of structlog only where that is imported already.
 
+    Its memory is more than that of the rest of a small system, and who has configured it has imported it.
+    """
+    return get_logger(**facts) if "structlog" in sys.modules else _SystemLogger(facts)
+
+
+class _SystemLogger:
+    """Makes the records that a logger of structlog would."""
+
+    def __init__(self, facts: dict[str, Any]) -> None:
+        self._facts = facts
+
+    def bind(self, **facts: Any) -> Logger:
+        """Return a logger with more facts."""
+        return _SystemLogger({**self._facts, **facts})
+
+    def debug(self, event: str, **facts: Any) -> None:
+        """Log at this level."""
+        self._log("debug", event, facts)
+
+    def info(self, event: str, **facts: Any) -> None:
+        """Log at this level."""
+        self._log("info", event, facts)
+
+    def warning(self, event: str, **facts: Any) -> None:
+        """Log at this level."""
+        self._log("warning", event, facts)
+
+    def error(self, event: str, **facts: Any) -> None:
+        """Log at this level."""
+        self._log("error", event, facts)
+
+    def _log(self, level: str, event: str, facts: dict[str, Any]) -> None:
+        if LEVELS[level] >= lowest_level():
+            record = {**self._facts, **facts, "event": event, "level": level}
+            record.setdefault("timestamp", iso_time(time.time()))
+            _hand_on(None, level, record)
+            _LINES.write(str(record["node"]), [_line(record, terminal=as_terminal())])
+
+
+def use_for_structlog() -> None:
+    """Let loggers of structlog write to the log, if it is ever imported, until the user configures it."""
+    after_import("structlog", _configure)
+
+
+def _configure(structlog: Any) -> None:
     if not structlog.is_configured():
         wrapper, chain = _rendered(structlog)
         structlog.configure(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar, cast,
 import anyio
 
 from actors._base.errors import ActorsError
-from actors._base.log import get_logger
+from actors._base.log import system_logger
 from actors._base.loop_asyncio import (
     UNHURRIED,
     AsyncioLoop,
@@ -169,7 +169,7 @@ async def _end_others() -> None:
         await asyncio.wait(left, timeout=_LEFT_BEHIND)
     for task in left:
         if not task.done():
-            get_logger().error("task left behind", task=task.get_name(), seconds=_LEFT_BEHIND)
+            system_logger().error("task left behind", task=task.get_name(), seconds=_LEFT_BEHIND)
             asyncio._unregister_task(task)  # noqa: SLF001 - documented, in "Extending"
 
 

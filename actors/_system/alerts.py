@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from actors._system.alerts_spec import Alerts
     from actors._system.system_state import SystemState
     from actors.nodes import RemoteNode
+    from actors.programs import ProgramThreads
 
 __all__ = ["AlertWatch"]
 
@@ -44,9 +45,11 @@ class AlertWatch:
     Args:
         state: of the system.
         spec: its thresholds.
+        threads: where what is done about an alert is started.
     """
 
-    def __init__(self, state: SystemState, spec: Alerts) -> None:
+    def __init__(self, state: SystemState, spec: Alerts, threads: ProgramThreads) -> None:
+        self._threads = threads
         self._state = state
         self._spec = spec
         self._raised: dict[tuple[str, str], float] = {}
@@ -150,7 +153,16 @@ class AlertWatch:
 
     async def _tell(self, command: list[str], facts: dict[str, Any]) -> None:
         env = {**os.environ, "ACTORS_ALERT": json.dumps(facts)}
-        why = await run_once(command, env, _LASTS)
+        why = await self._why_not_told(command, env)
         if why:
             shown = self._spec.webhook if command[0] == sys.executable else command[0]
             self._state.event("alert_failed", {"command": shown, "why": why, "what": facts["what"]})
+
+    async def _why_not_told(self, command: list[str], env: dict[str, str]) -> str:
+        try:
+            end = await run_once(command, env, _LASTS, loop=self._state.loop, threads=self._threads)
+        except OSError as error:
+            return f"cannot be started: {error.strerror or error}"
+        if end.code is None:
+            return f"took longer than {_LASTS:g} s"
+        return str(end) if end.code else ""

@@ -201,7 +201,7 @@ class Coordinator(SystemState):
             )
             self._block_watch.start()
         if self.topology.alerts is not None:
-            self.tasks.start_soon(AlertWatch(self, self.topology.alerts).run)
+            self.tasks.start_soon(AlertWatch(self, self.topology.alerts, self.programs.threads).run)
         self.event("system_ready", {"nodes": len(self.nodes), "listeners": len(self.listeners)})
 
     async def stop(self) -> None:

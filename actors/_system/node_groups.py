@@ -7,6 +7,7 @@ scaling down stops the nodes with the highest.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +15,7 @@ from anyio import Lock, move_on_after, sleep
 
 from actors._base.errors import ActorsError, InvalidSpec, SystemStopped
 from actors._base.run_loop import new_task_group
+from actors._remoting import operations as ops
 from actors._system.admin_spec import ADMIN_GROUP
 from actors._system.cpu_budget import cpu_budget
 from actors._system.supervision_tree import first_cause
@@ -230,12 +232,11 @@ class NodeGroups:
         actors = [actor for actor in self._state.supervised.values() if actor.place is node]
         # The longest that the node, or an actor on it, may take to stop.
         patience = max([2 * node.spec.shutdown, *(actor.shutdown for actor in actors)])
-        while (run := node.run) is not None:
-            with move_on_after(patience) as waited:
-                try:
-                    await node.sample(0.0, 0, "mailbox")
-                except ActorsError:
-                    return  # it has ended, or is not ready yet
+        while (run := node.run) is not None and run.link is not None:
+            with move_on_after(patience) as waited, suppress(ActorsError):
+                await run.link.call(ops.answer)
+            if run.link is None or run.link.closed is not None:
+                return  # it has ended
             if waited.cancelled_caught:
                 self._state.event("node_hung", {"node": node.name, "seconds": patience})
                 # Stopped for good: its supervisor would restart a node that is only killed.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import traceback
-from inspect import isawaitable
 from typing import TYPE_CHECKING
 
 from anyio import CancelScope
 
+from actors._system.called import called
 from actors.routing import import_handler
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class NodeHooks:
         if self._on_stop is not None:
             import_handler(self._on_stop)  # found missing now, and not at the end
         if self._on_ready is not None:
-            await _call(self._on_ready)
+            await called(import_handler(self._on_ready))
 
     async def stopping(self) -> None:
         """Call `on_stop`; what it raises is logged."""
@@ -42,13 +42,7 @@ class NodeHooks:
             return
         try:
             with CancelScope(shield=True):
-                await _call(self._on_stop)
+                await called(import_handler(self._on_stop))
         except Exception:  # noqa: BLE001 - the node ends all the same
             facts = {"hook": self._on_stop, "traceback": traceback.format_exc()}
             self._node.log.warning("on_stop failed", **facts)
-
-
-async def _call(path: str) -> None:
-    answer = import_handler(path)()
-    if isawaitable(answer):
-        await answer

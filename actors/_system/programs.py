@@ -17,7 +17,7 @@ from actors._system.supervision_tree import first_cause
 from actors.programs import (
     ProgramInstance,
     ProgramLimits,
-    ProgramThread,
+    ProgramThreads,
     RunState,
     Sweep,
     refuse_clashes,
@@ -93,8 +93,8 @@ class Programs:
         self._controls: dict[str, ProgramControl] = {}
         self._tree: SupervisionTree
         self.loop: Loop = state.loop
-        self.thread: ProgramThread = ProgramThread(state.loop)
-        self.sweep: Sweep = Sweep(state.loop, self.thread)
+        self.threads: ProgramThreads = ProgramThreads(state.loop)
+        self.sweep: Sweep = Sweep(state.loop, self.threads)
         self.limits: ProgramLimits = ProgramLimits(ours)
         self._told = False
 
@@ -367,7 +367,7 @@ class Programs:
 
     def close(self) -> None:
         """End the thread; no program runs any more."""
-        self.thread.close()
+        self.threads.close()
         self.sweep.close()
         self.limits.close()
 

@@ -6,12 +6,12 @@ Rule 2: the parent hears of a change, not of each answer. What the check raises 
 
 from __future__ import annotations
 
-from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Final
 
 from anyio import fail_after, sleep
 
 from actors._remoting import listener_operations as ops
+from actors._system.called import called
 from actors.routing import import_handler
 
 if TYPE_CHECKING:
@@ -65,9 +65,7 @@ class Readiness:
         self._why = ""
         try:
             with fail_after(_PATIENCE):
-                answer = self._check()
-                if isawaitable(answer):
-                    answer = await answer
+                answer = await called(self._check)
         except Exception as error:  # noqa: BLE001 - it is the answer
             self._why = f"{type(error).__name__}: {error}"
             return False

@@ -11,7 +11,7 @@ import socket
 from typing import TYPE_CHECKING, Any, Final
 
 from actors._base.events import TRACE
-from actors._base.log import Logger, get_logger
+from actors._base.log import Logger, system_logger
 from actors._messaging.deadlock import all_waiting
 from actors._remoting import client_operations as clients, operations as ops
 from actors._remoting.constructor_args import unpack_value
@@ -49,7 +49,7 @@ class LinkedProcess:
 
     def __init__(self, host: ActorHost, parent: str) -> None:
         self.host = host
-        self.log: Logger = get_logger(node=host.name)
+        self.log: Logger = system_logger(node=host.name)
         self.when_closed: list[Callable[[], object]] = []
         """Called when this process has closed its links."""
         host.services = self

@@ -10,14 +10,14 @@ from actors.programs.options import ProgramOptions, program_options
 from actors.programs.ports import refuse_clashes
 from actors.programs.run_once import run_once
 from actors.programs.run_state import ProgramDied, RunState
-from actors.programs.thread import ProgramThread
+from actors.programs.threads import ProgramThreads
 
 __all__ = [
     "ProgramDied",
     "ProgramInstance",
     "ProgramLimits",
     "ProgramOptions",
-    "ProgramThread",
+    "ProgramThreads",
     "RunState",
     "Sweep",
     "program_options",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from functools import partial
 from typing import Final
 
 import anyio
@@ -13,20 +12,16 @@ from anyio.abc import ByteStream
 from actors._base.loop import Loop
 from actors.programs.health import HealthTarget
 from actors.programs.options import ProgramOptions
-from actors.programs.spawn import SpawnedProcess, spawn
-from actors.programs.thread import ProgramThread
+from actors.programs.run_once import run_once
+from actors.programs.threads import ProgramThreads
 
 __all__ = ["checked"]
 
 _HEAD: Final = 4096
 """Bytes within which the status of an answer stands."""
 _FIRST_BAD: Final = 400
-_END: Final = 5.0
-"""Seconds that the end of a killed command is waited for."""
 _START: Final = 40
 """Letters that the reason has of an answer that is no HTTP."""
-_SHOWN: Final = 400
-"""Bytes of what a command wrote that the reason has."""
 
 
 async def checked(
@@ -34,7 +29,7 @@ async def checked(
     timeout: float,  # noqa: ASYNC109 - it is an option of the check, and the answer says it
     *,
     loop: Loop,
-    thread: ProgramThread,
+    threads: ProgramThreads,
     options: ProgramOptions,
     env: dict[str, str],
 ) -> str:
@@ -44,20 +39,19 @@ async def checked(
         target: what is asked.
         timeout: seconds that it may take.
         loop: of the system.
-        thread: where a command is started.
+        threads: where a command is started.
         options: of the program.
         env: the environment of a command.
     """
-    late = f"{target} has not answered within {timeout:g} s"
     with anyio.move_on_after(timeout):
         try:
             if target.kind == "command":
-                return await _command(target, loop, thread, options, env)
+                return await _command(target, timeout, loop, threads, options, env)
             async with await anyio.connect_tcp(target.host, target.port) as stream:
                 return "" if target.kind == "tcp" else await _http(target, stream)
         except (OSError, anyio.BrokenResourceError) as error:
             return f"{target}: {_reason(error)}"
-    return late
+    return _late(target, timeout)
 
 
 def _reason(error: BaseException) -> str:
@@ -90,65 +84,25 @@ async def _http(target: HealthTarget, stream: ByteStream) -> str:
 
 async def _command(
     target: HealthTarget,
+    timeout: float,  # noqa: ASYNC109 - as above
     loop: Loop,
-    thread: ProgramThread,
+    threads: ProgramThreads,
     options: ProgramOptions,
     env: dict[str, str],
 ) -> str:
-    process = await thread.run(
-        spawn, target.command, env, options.cwd, options.account, undo=SpawnedProcess.end
+    end = await run_once(
+        target.command,
+        env,
+        timeout,
+        loop=loop,
+        threads=threads,
+        cwd=options.cwd,
+        account=options.account,
     )
-    run = _CommandRun(loop, process)
-    try:
-        await run.ended.wait()
-    finally:
-        process.kill()  # of its group, if the command itself has ended
-        with anyio.move_on_after(_END, shield=True):
-            await run.ended.wait()
-    return f"{target}: {run.how()}" if run.code else ""
+    if end.code is None:
+        return _late(target, timeout)
+    return f"{target}: {end}" if end.code else ""
 
 
-class _CommandRun:
-    """A command that runs: reads what it writes, of which it keeps the end, and reaps it."""
-
-    def __init__(self, loop: Loop, process: SpawnedProcess) -> None:
-        self.ended: anyio.Event = anyio.Event()
-        self.code: int | None = None
-        self._loop = loop
-        self._process = process
-        self._fds = [process.stdout, process.stderr]
-        self._last = b""
-        loop.watch_readable(process.pidfd, self._end)
-        for fd in self._fds:
-            os.set_blocking(fd, False)
-            loop.watch_readable(fd, partial(self._read, fd))
-
-    def _read(self, fd: int) -> None:
-        try:
-            data = os.read(fd, _HEAD)
-        except BlockingIOError:
-            return
-        self._last = (self._last + data)[-_SHOWN:]
-        if not data:
-            self._close(fd)
-
-    def _close(self, fd: int) -> None:
-        self._fds.remove(fd)
-        self._loop.unwatch_readable(fd)
-        os.close(fd)
-
-    def _end(self) -> None:
-        self._loop.unwatch_readable(self._process.pidfd)
-        self.code = self._process.reap()
-        for fd in list(self._fds):
-            self._read(fd)
-        for fd in list(self._fds):
-            self._close(fd)
-        self.ended.set()
-
-    def how(self) -> str:
-        """Return how it ended, and the end of what it wrote, in one line."""
-        code = self.code or 0
-        how = f"exit code {code}" if code > 0 else f"killed by signal {-code}"
-        text = " ".join(self._last.decode("utf-8", "backslashreplace").split())
-        return f"{how}: {text}" if text else how
+def _late(target: HealthTarget, seconds: float) -> str:
+    return f"{target} has not answered within {seconds:g} s"

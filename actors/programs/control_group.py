@@ -2,7 +2,7 @@
 
 Each instance has one, below one of the system's own: whatever its processes do, they cannot leave it, so that
 all of them are found, counted and ended. It limits memory and CPU where the kernel's controllers are free.
-Rule: everything here reads and writes files of the kernel, and runs in the programs' thread.
+Rule: everything here reads and writes files of the kernel, and runs in the programs' threads.
 """
 
 from __future__ import annotations
@@ -40,6 +40,14 @@ class ControlGroup:
             OSError: it has ended, or may not be moved.
         """
         (self.folder / "cgroup.procs").write_text(str(pid))
+
+    def open(self) -> int:
+        """Return a descriptor of its folder, in which a process can begin.
+
+        Raises:
+            OSError: it is gone.
+        """
+        return os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def pids(self) -> list[int]:
         """Return the processes in it."""

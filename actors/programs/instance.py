@@ -108,7 +108,7 @@ class ProgramInstance:
             raise ActorsError(f"{self.name} is being replaced already")
         port = self.main.port
         shares = port is not None and await self.main.listens()
-        if not shares or await self._home.thread.run(is_shared, port):
+        if not shares or await self._home.threads.run(is_shared, port):
             await self._replace_beside(within, shares=shares)
         else:
             await self._replace_after(within)

@@ -2,7 +2,7 @@
 
 They are found by what they share with it: its session, the variable that marks the run, which every process
 inherits, or the pipes that it wrote to.
-Rule: reading /proc blocks, and so is done in the programs' thread; one look serves all that wait for it.
+Rule: reading /proc blocks, and so is done in the programs' threads; one look serves all that wait for it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from actors._base.errors import SystemStopped
 from actors._base.loop import Loop, Waiter
 from actors.programs.control_group import ControlGroup
 from actors.programs.environment import RUN_VARIABLE
-from actors.programs.thread import ProgramThread
+from actors.programs.threads import ProgramThreads
 
 __all__ = ["Ended", "LeftOver", "Sweep", "pids_of"]
 
@@ -63,15 +63,15 @@ class Ended:
 class Sweep:
     """Ends what runs have left behind."""
 
-    def __init__(self, loop: Loop, thread: ProgramThread) -> None:
+    def __init__(self, loop: Loop, threads: ProgramThreads) -> None:
         self._loop = loop
-        self._thread = thread
+        self._threads = threads
         self._waiting: list[tuple[LeftOver, Waiter]] = []
         self._busy = False
 
     async def end_group(self, run: LeftOver) -> Ended:
         """Kill what is left in the control group of a run, and remove that; no other process is looked at."""
-        return await self._thread.run(_end_group, run)
+        return await self._threads.run(_end_group, run)
 
     async def end_left_over(self, run: LeftOver) -> Ended:
         """Kill what is left of a run whose first process has ended."""
@@ -87,7 +87,7 @@ class Sweep:
         try:
             while self._waiting:
                 batch, self._waiting = self._waiting, []
-                found = await self._thread.run(_end_all, [run for run, _ in batch])
+                found = await self._threads.run(_end_all, [run for run, _ in batch])
                 _answer(batch, found)
         except SystemStopped:
             return  # `close` has done it

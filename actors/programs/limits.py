@@ -1,6 +1,6 @@
 """The memory and CPU limits of instances, and by what they are kept: control groups, or what there is else.
 
-Rule: what reads and writes the kernel's files is called in the programs' thread.
+Rule: what reads and writes the kernel's files is called in the programs' threads.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 import resource
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
@@ -34,29 +35,48 @@ class ProgramLimits:
         self._group: SystemGroup | None = None
         self._opened = False
         self._made = 0
+        self._lock = threading.Lock()
         self.missing: str = ""
 
-    def confine(
-        self, pid: int, name: str, slot: int, max_memory: int | None, max_cpus: float | None
+    def group_for(
+        self, name: str, max_memory: int | None, max_cpus: float | None
     ) -> ControlGroup | None:
-        """Put a process that has just started into a control group of its own, and limit it.
+        """Make the control group of a process that is about to start, with its limits; None if there can be none.
 
         Args:
-            pid: the process.
             name: of the instance.
-            slot: of the instance: not all are bound to the same CPUs.
             max_memory: bytes.
             max_cpus: how many CPUs.
         """
-        self._open()
-        group = self._new_group(pid, name, max_memory, max_cpus)
-        limited = self._controllers if group is not None else frozenset[str]()
+        with self._lock:
+            self._open()
+            self._made += 1
+            number = self._made
+        if self._group is None:
+            return None
+        try:
+            return self._group.make(f"{name.replace('/', '.')}.{number}", max_memory, max_cpus)
+        except OSError:
+            return None
+
+    def confine(
+        self, pid: int, slot: int, max_memory: int | None, max_cpus: float | None, *, grouped: bool
+    ) -> None:
+        """Limit a process that has just started, where its control group does not.
+
+        Args:
+            pid: the process.
+            slot: of the instance: not all are bound to the same CPUs.
+            max_memory: bytes.
+            max_cpus: how many CPUs.
+            grouped: whether it is in a control group.
+        """
+        limited = self._controllers if grouped else frozenset[str]()
         with suppress(ProcessLookupError, PermissionError):  # it has ended, or is another user's
             if max_memory is not None and "memory" not in limited:
                 resource.prlimit(pid, resource.RLIMIT_DATA, (max_memory, max_memory))
             if max_cpus is not None and "cpu" not in limited:
                 os.sched_setaffinity(pid, _cpus(slot, max_cpus))
-        return group
 
     def described(self, max_memory: int | None, max_cpus: float | None) -> str:
         """Return the limits in words, and by what they are kept."""
@@ -91,23 +111,6 @@ class ProgramLimits:
             self.missing = found
         else:
             self._group = found
-
-    def _new_group(
-        self, pid: int, name: str, max_memory: int | None, max_cpus: float | None
-    ) -> ControlGroup | None:
-        if self._group is None:
-            return None
-        self._made += 1
-        group: ControlGroup | None = None
-        try:
-            folder = f"{name.replace('/', '.')}.{self._made}"
-            group = self._group.make(folder, max_memory, max_cpus)
-            group.add(pid)
-        except OSError:
-            if group is not None:
-                group.remove()
-            return None
-        return group
 
 
 def _cpus(slot: int, max_cpus: float) -> set[int]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from typing import Any, Final, Protocol
 from uuid import uuid4
 
@@ -29,7 +28,7 @@ from actors.programs.output import ProgramOutput
 from actors.programs.ports import listens
 from actors.programs.run_state import ProgramDied, RunState
 from actors.programs.spawn import SpawnedProcess, spawn
-from actors.programs.thread import ProgramThread
+from actors.programs.threads import ProgramThreads
 from actors.supervisors import Exit
 
 __all__ = ["ProgramHome", "ProgramProcess"]
@@ -48,7 +47,7 @@ class ProgramHome(Protocol):
     """The system, as the processes of its programs see it."""
 
     loop: Loop
-    thread: ProgramThread
+    threads: ProgramThreads
     sweep: Sweep
     limits: ProgramLimits
 
@@ -140,15 +139,7 @@ class ProgramProcess:
         if problem := options.problem(slot):
             raise StartFailed(f"{self.name} cannot be started: {problem}")
         try:
-            process = await self._home.thread.run(
-                spawn,
-                options.arguments(slot),
-                options.environment(slot, self._mark),
-                options.cwd,
-                options.account,
-                partial(self._confine, slot),
-                undo=SpawnedProcess.end,
-            )
+            process = await self._home.threads.run(self._spawn_confined, undo=SpawnedProcess.end)
         except OSError as error:
             raise StartFailed(f"{self.name} cannot be started: {error}") from error
         self._process = process
@@ -163,11 +154,25 @@ class ProgramProcess:
         limits = self._home.limits.described(options.max_memory, options.max_cpus)
         self._event("program_started", pid=self.pid, port=self.port, limits=limits)
 
-    def _confine(self, slot: int, pid: int) -> ControlGroup | None:
-        """Limit the process that has just started; in the programs' thread."""
-        options = self._options
-        confine = self._home.limits.confine
-        return confine(pid, self.name, slot, options.max_memory, options.max_cpus)
+    def _spawn_confined(self) -> SpawnedProcess:
+        """Start it within its limits; in one of the programs' threads."""
+        options, slot, limits = self._options, self._slot, self._home.limits
+        most = (options.max_memory, options.max_cpus)
+        group = limits.group_for(self.name, *most)
+        try:
+            process = spawn(
+                options.arguments(slot),
+                options.environment(slot, self._mark),
+                options.cwd,
+                options.account,
+                group,
+            )
+        except BaseException:
+            if group is not None:
+                group.remove()
+            raise
+        limits.confine(process.pid, slot, *most, grouped=process.group is not None)
+        return process
 
     async def _first_checks(self, needed: int) -> None:
         """Ask for its health until so many checks in a row have passed."""
@@ -192,7 +197,7 @@ class ProgramProcess:
         process, port = self._process, self.port
         if process is None or port is None:
             return False
-        return await self._home.thread.run(
+        return await self._home.threads.run(
             lambda: listens(port, pids_of(process.pid, process.group))
         )
 
@@ -217,7 +222,7 @@ class ProgramProcess:
             health.target(self._slot, self.port),
             health.timeout,
             loop=self._loop,
-            thread=self._home.thread,
+            threads=self._home.threads,
             options=self._options,
             env=self._options.environment(self._slot, self._mark),
         )
@@ -320,7 +325,7 @@ class ProgramProcess:
             for output in self._outputs:
                 output.close()
             self._ended(pid, code)
-        if run.group is not None:
+        if run.group is not None and not self._process.born_in_group:
             # What it had started before it was put into its group; the next process does not wait for that.
             self._tell_left(await self._home.sweep.end_left_over(run))
 

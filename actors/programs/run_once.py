@@ -1,73 +1,129 @@
-"""A program that is run to its end, for a limited time: nothing of it is left, and nobody waits longer."""
+"""A command that is run to its end, for a limited time: nothing of it is left, and nobody waits longer.
+
+Health checks and what is told of alerts run so.
+"""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
 
 import anyio
 
-from actors.programs.spawn import spawn
+from actors._base.loop import Loop
+from actors.programs.account import Account
+from actors.programs.spawn import SpawnedProcess, spawn
+from actors.programs.threads import ProgramThreads
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-__all__ = ["run_once"]
+__all__ = ["CommandEnd", "run_once"]
 
 _READ_AT_ONCE: Final = 65536
-_KEPT: Final = 500
+_KEPT: Final = 400
 """Bytes of what it wrote last that its failure is told with."""
+_END: Final = 5.0
+"""Seconds that the end of a killed command is waited for."""
 
 
-async def run_once(command: Sequence[str], env: Mapping[str, str], seconds: float) -> str:
-    """Run a program; return why it failed, "" if it did not.
+@dataclass(frozen=True, slots=True)
+class CommandEnd:
+    """How a command ended.
+
+    Attributes:
+        code: its exit code or minus its signal; None if it took too long, and was killed.
+        said: the end of what it wrote, in one line.
+    """
+
+    code: int | None
+    said: str
+
+    def __str__(self) -> str:
+        code = self.code or 0
+        how = f"exit code {code}" if code >= 0 else f"killed by signal {-code}"
+        return f"{how}: {self.said}" if self.said else how
+
+
+async def run_once(
+    command: Sequence[str],
+    env: Mapping[str, str],
+    seconds: float,
+    *,
+    loop: Loop,
+    threads: ProgramThreads,
+    cwd: str | None = None,
+    account: Account | None = None,
+) -> CommandEnd:
+    """Run a command, and return how it ended.
 
     Args:
         command: the program and its arguments.
-        env: its environment.
+        env: its whole environment.
         seconds: after which it is killed, with all that it has started.
+        loop: of the system.
+        threads: where it is started.
+        cwd: its folder; None is this process's own.
+        account: who it runs as; None is who this process runs as.
+
+    Raises:
+        OSError: it cannot be started.
+        SystemStopped: the system starts no more programs.
     """
-    try:
-        process = spawn(command, env, None, None)
-    except OSError as error:
-        return f"cannot be started: {error.strerror or error}"
-    said = bytearray()
+    process = await threads.run(spawn, command, env, cwd, account, undo=SpawnedProcess.end)
+    run = _Run(loop, process)
     in_time = False
     try:
         with anyio.move_on_after(seconds):
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_read, process.stdout, bytearray())
-                tasks.start_soon(_read, process.stderr, said)
-                await anyio.wait_readable(process.pidfd)
-                tasks.cancel_scope.cancel()
+            await run.ended.wait()
             in_time = True
-        _take(process.stderr, said)
     finally:
-        process.kill()
-        with anyio.CancelScope(shield=True):  # it was killed, so this is soon
-            await anyio.wait_readable(process.pidfd)
-        code = process.reap()
-        os.close(process.stdout)
-        os.close(process.stderr)
-    if not in_time:
-        return f"took longer than {seconds:g} s"
-    return f"exit code {code}: {said.decode(errors='replace').strip()}" if code else ""
+        process.kill()  # of its group, if the command itself has ended
+        with anyio.move_on_after(_END, shield=True):
+            await run.ended.wait()
+    return CommandEnd(run.code if in_time else None, run.said)
 
 
-async def _read(fd: int, last: bytearray) -> None:
-    os.set_blocking(fd, False)
-    while True:
-        await anyio.wait_readable(fd)
-        if not _take(fd, last):
+class _Run:
+    """A command that runs: reads what it writes, of which it keeps the end, and reaps it."""
+
+    def __init__(self, loop: Loop, process: SpawnedProcess) -> None:
+        self.ended: anyio.Event = anyio.Event()
+        self.code: int = 0
+        """Its exit code; 0 if code of the user's has reaped it."""
+        self._loop = loop
+        self._process = process
+        self._fds = [process.stdout, process.stderr]
+        self._last = b""
+        loop.watch_readable(process.pidfd, self._end)
+        for fd in self._fds:
+            os.set_blocking(fd, False)
+            loop.watch_readable(fd, partial(self._read, fd))
+
+    def _read(self, fd: int) -> None:
+        try:
+            data = os.read(fd, _READ_AT_ONCE)
+        except BlockingIOError:
             return
+        self._last = (self._last + data)[-_KEPT:]
+        if not data:
+            self._close(fd)
 
+    def _close(self, fd: int) -> None:
+        self._fds.remove(fd)
+        self._loop.unwatch_readable(fd)
+        os.close(fd)
 
-def _take(fd: int, last: bytearray) -> bool:
-    """Read what is there, and keep the end of it; return whether more may come."""
-    try:
-        data = os.read(fd, _READ_AT_ONCE)
-    except BlockingIOError:
-        return True
-    last += data
-    del last[:-_KEPT]
-    return bool(data)
+    def _end(self) -> None:
+        self._loop.unwatch_readable(self._process.pidfd)
+        self.code = self._process.reap() or 0
+        for fd in list(self._fds):
+            self._read(fd)
+        for fd in list(self._fds):
+            self._close(fd)
+        self.ended.set()
+
+    @property
+    def said(self) -> str:
+        """The end of what it wrote, in one line."""
+        return " ".join(self._last.decode("utf-8", "backslashreplace").split())

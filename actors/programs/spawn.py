@@ -1,24 +1,32 @@
 """Starts one process of a program: a session of its own, two pipes, and an end that is tied to the system's.
 
-Rule 1: it runs in the programs' thread, as starting a process blocks for milliseconds.
+Rule 1: it runs in the programs' threads, as starting a process blocks for milliseconds.
 Rule 2: when the system's process ends in any way, the kernel kills the process group; see `end_with`.
+Rule 3: `_speedups.c` starts it where that is compiled, else `subprocess`, which holds the interpreter's lock.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import socket
-import subprocess
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from typing import Any, Final
 
+from actors._extensions import load
 from actors.nodes import end_with, sweep_and_reap
 from actors.programs.account import Account
 from actors.programs.control_group import ControlGroup
 
 __all__ = ["SpawnedProcess", "spawn"]
+
+_COMPILED: Final[Any] = getattr(load("actors.programs._speedups"), "spawn", None)
+"""The function in C; None where nobody compiled it, or it does not know the system."""
+_FIRST_FREE: Final = 3
+"""The first descriptor that is none of the three standard ones."""
 
 
 @dataclass(slots=True)
@@ -31,8 +39,8 @@ class SpawnedProcess:
         stdout: the end of a pipe from which its output is read.
         stderr: the same for its errors.
         tied: what ends it with this process.
-        popen: what has started it.
         group: its control group, if it has one.
+        born_in_group: whether it was in that from its first moment.
         reaped: whether it was: then its numbers may be those of others.
     """
 
@@ -41,8 +49,8 @@ class SpawnedProcess:
     stdout: int
     stderr: int
     tied: tuple[socket.socket, socket.socket]
-    popen: subprocess.Popen[bytes]
     group: ControlGroup | None = None
+    born_in_group: bool = False
     reaped: bool = False
 
     def signal(self, number: int) -> None:
@@ -74,7 +82,6 @@ class SpawnedProcess:
         """
         code = sweep_and_reap(self.pid, self.pidfd)
         self.reaped = True
-        self.popen.returncode = 0 if code is None else code  # or it would warn
         os.close(self.pidfd)
         for end in self.tied:
             end.close()
@@ -95,7 +102,7 @@ def spawn(
     env: Mapping[str, str],
     cwd: str | None,
     account: Account | None,
-    confine: Callable[[int], ControlGroup | None] | None = None,
+    group: ControlGroup | None = None,
 ) -> SpawnedProcess:
     """Start a process.
 
@@ -104,7 +111,7 @@ def spawn(
         env: its whole environment.
         cwd: its folder; None is this process's own.
         account: who it runs as; None is who this process runs as.
-        confine: called with its number as soon as it runs, to limit it; returns its control group.
+        group: the control group it is to be in.
 
     Raises:
         OSError: it cannot be executed, or there is no room for it.
@@ -114,26 +121,101 @@ def spawn(
         tied = socket.socketpair()
         for end in tied:
             near.callback(end.close)
-        popen = subprocess.Popen(  # noqa: S603 - what the user wrote down, and no shell
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=out[1],
-            stderr=err[1],
-            env=env,
-            cwd=cwd,
-            start_new_session=True,
-            user=None if account is None else account.user,
-            group=None if account is None else account.group,
-            extra_groups=None if account is None else account.groups,
-        )
-        near.callback(_end, popen)
+        files = (_devnull(far), _above(out[1], far), _above(err[1], far))
+        pid, pidfd, in_group = _started(command, env, cwd, account, group, files)
+        near.callback(_end, pid, pidfd)
         # Whichever of the two this process closes first at its end, the other one's owner is signalled.
         for end in tied:
-            end_with(end, popen.pid)
-        group = None if confine is None else confine(popen.pid)
-        pidfd = os.pidfd_open(popen.pid)
+            end_with(end, pid)
+        born_in_group = in_group
+        if group is not None and not in_group:
+            in_group = _moved(group, pid)
         near.pop_all()
-    return SpawnedProcess(popen.pid, pidfd, out[0], err[0], tied, popen, group)
+    own = group if in_group else None
+    return SpawnedProcess(pid, pidfd, out[0], err[0], tied, own, born_in_group)
+
+
+def _started(
+    command: Sequence[str],
+    env: Mapping[str, str],
+    cwd: str | None,
+    account: Account | None,
+    group: ControlGroup | None,
+    files: tuple[int, int, int],
+) -> tuple[int, int, bool]:
+    """Start it; return its number, its pidfd, and whether it is in the group already."""
+    if _COMPILED is not None:
+        made = _started_in_c(command, env, cwd, account, group, files)
+        if made is not None:
+            return (*made, group is not None)
+    pid = _started_by_subprocess(command, env, cwd, account, files)
+    return pid, os.pidfd_open(pid), False
+
+
+def _started_in_c(
+    command: Sequence[str],
+    env: Mapping[str, str],
+    cwd: str | None,
+    account: Account | None,
+    group: ControlGroup | None,
+    files: tuple[int, int, int],
+) -> tuple[int, int] | None:
+    """Start it; return its number and its pidfd, or None if the kernel makes no processes in this way."""
+    name = command[0]
+    paths = [name] if "/" in name else [os.path.join(part, name) for part in os.get_exec_path(env)]
+    folder = -1 if group is None else group.open()
+    try:
+        pid, pidfd, error, in_cwd = _COMPILED(
+            tuple(map(os.fsencode, paths)),
+            tuple(map(os.fsencode, command)),
+            tuple(os.fsencode(f"{variable}={value}") for variable, value in env.items()),
+            None if cwd is None else os.fsencode(cwd),
+            files,
+            None if account is None else (account.user, account.group, account.groups),
+            folder,
+        )
+    finally:
+        if folder >= 0:
+            os.close(folder)
+    if error and pid == 0:
+        raise OSError(error, os.strerror(error), cwd if in_cwd else name)
+    return None if error else (pid, pidfd)
+
+
+def _started_by_subprocess(
+    command: Sequence[str],
+    env: Mapping[str, str],
+    cwd: str | None,
+    account: Account | None,
+    files: tuple[int, int, int],
+) -> int:
+    """Start it; return its number."""
+    import subprocess  # noqa: PLC0415 - where the other way works, nothing needs it
+
+    popen = subprocess.Popen(  # noqa: S603 - what the user wrote down, and no shell
+        command,
+        stdin=files[0],
+        stdout=files[1],
+        stderr=files[2],
+        env=env,
+        cwd=cwd,
+        start_new_session=True,
+        user=None if account is None else account.user,
+        group=None if account is None else account.group,
+        extra_groups=None if account is None else account.groups,
+    )
+    popen.returncode = 0  # who waits for it is not this object, which would warn
+    return popen.pid
+
+
+def _moved(group: ControlGroup, pid: int) -> bool:
+    """Move a process into a group; without one it runs, too."""
+    try:
+        group.add(pid)
+    except OSError:
+        group.remove()
+        return False
+    return True
 
 
 def _pipe(near: ExitStack, far: ExitStack) -> tuple[int, int]:
@@ -143,6 +225,24 @@ def _pipe(near: ExitStack, far: ExitStack) -> tuple[int, int]:
     return read, write
 
 
-def _end(popen: subprocess.Popen[bytes]) -> None:
-    popen.kill()
-    popen.wait()
+def _devnull(far: ExitStack) -> int:
+    opened = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    far.callback(os.close, opened)
+    return _above(opened, far)
+
+
+def _above(descriptor: int, far: ExitStack) -> int:
+    """Return a descriptor that none of the three of the program will be put over."""
+    if descriptor >= _FIRST_FREE:
+        return descriptor
+    copy = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE)
+    far.callback(os.close, copy)
+    return copy
+
+
+def _end(pid: int, pidfd: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+    with suppress(ChildProcessError):  # code of the user's reaps all children
+        os.waitpid(pid, 0)
+    os.close(pidfd)

@@ -115,7 +115,7 @@ async def test_an_instance_has_a_control_group_of_its_own_which_is_gone_with_it(
 def test_why_there_are_no_groups_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "open_system_group", lambda _ours: "no cgroup v2 is mounted")
     made = ProgramLimits(set)
-    assert made.confine(os.getpid(), "api/0", 0, None, None) is None
+    assert made.group_for("api/0", None, None) is None
     assert made.missing == "no cgroup v2 is mounted"
     made.close()
 

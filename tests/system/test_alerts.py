@@ -16,12 +16,14 @@ import anyio
 import pytest
 
 from actors import Actor, Backoff, System, Topology, child, nodes
+from actors._base.loop import Loop
+from actors._base.run_loop import open_loop
 from actors._system.alerts import AlertWatch
 from actors._system.alerts_spec import Reading
 from actors._system.system import coordinator_of
 from actors.dashboard import Alerts
 from actors.errors import InvalidSpec
-from actors.programs import run_once
+from actors.programs import ProgramThreads, run_once
 from tests.cli.running_command import error_of, run_command
 
 pytestmark = pytest.mark.within(40)
@@ -133,16 +135,28 @@ def hook() -> Iterator[HTTPServer]:
 
 async def test_a_webhook_is_posted_to(hook: HTTPServer) -> None:
     url = f"http://127.0.0.1:{hook.server_port}/alerts"
-    state: Any = _State()
-    watch = AlertWatch(state, Alerts(memory=10, webhook=url))
+    async with open_threads() as (loop, threads):
+        state: Any = _State(loop)
+        watch = AlertWatch(state, Alerts(memory=10, webhook=url), threads)
 
-    await watch._tell(watch._commands()[0], {"alert": "alert_raised", **_facts(20)})
+        await watch._tell(watch._commands()[0], {"alert": "alert_raised", **_facts(20)})
 
-    assert state.events == []
-    assert _Hook.posted[-1]["text"] == "memory of back/0 is above 10: 20"
-    await watch._tell([*watch._commands()[0][:-1], "http://127.0.0.1:9"], _facts(20, "alert_x"))
+        assert state.events == []
+        assert _Hook.posted[-1]["text"] == "memory of back/0 is above 10: 20"
+        await watch._tell([*watch._commands()[0][:-1], "http://127.0.0.1:9"], _facts(20, "alert_x"))
     assert state.events[0][0] == "alert_failed"
     assert "refused" in state.events[0][1]["why"]
+
+
+@asynccontextmanager
+async def open_threads() -> AsyncIterator[tuple[Loop, ProgramThreads]]:
+    """Provide the loop, and threads that start programs until the end of the block."""
+    async with open_loop() as loop:
+        threads = ProgramThreads(loop)
+        try:
+            yield loop, threads
+        finally:
+            threads.close()
 
 
 def _facts(value: float, alert: str = "alert_raised") -> dict[str, Any]:
@@ -152,16 +166,18 @@ def _facts(value: float, alert: str = "alert_raised") -> dict[str, Any]:
 class _State:
     """Takes events."""
 
-    def __init__(self) -> None:
+    def __init__(self, loop: Loop) -> None:
         self.events: list[tuple[str, dict[str, Any]]] = []
+        self.loop = loop
 
     def event(self, kind: str, facts: dict[str, Any]) -> None:
         self.events.append((kind, facts))
 
 
 async def test_each_crossing_is_told_once_and_what_waits_to_be_told_is_bounded() -> None:
-    state: Any = _State()
-    watch = AlertWatch(state, Alerts(memory=10, command=["x"]))
+    async with open_threads() as (loop, threads):
+        state: Any = _State(loop)
+        watch = AlertWatch(state, Alerts(memory=10, command=["x"]), threads)
     for value in (5, 20, 30, 5, 5, 20):
         watch.take([Reading("memory", "back/0", value)])
     assert [kind for kind, _ in state.events] == ["alert_raised", "alert_cleared", "alert_raised"]
@@ -177,21 +193,26 @@ async def test_each_crossing_is_told_once_and_what_waits_to_be_told_is_bounded()
 @pytest.mark.parametrize(
     "code, seconds, says",
     [
-        ("pass", 20, ""),
-        ("print('x' * 1_000_000)", 20, ""),
+        ("pass", 20, "exit code 0"),
+        ("print('x' * 1_000_000)", 20, "exit code 0: xxxx"),
         ("raise SystemExit(3)", 20, "exit code 3"),
-        ("import time; time.sleep(3600)", 0.3, "took longer than 0.3 s"),
-        ("import subprocess; subprocess.Popen(['sleep', '3600'])", 20, ""),
+        ("import time; time.sleep(3600)", 0.3, "late"),
+        ("import subprocess; subprocess.Popen(['sleep', '3600'])", 20, "exit code 0"),
     ],
 )
 async def test_a_program_is_run_to_its_end_and_nothing_of_it_is_left(
     code: str, seconds: float, says: str
 ) -> None:
-    assert says in await run_once([sys.executable, "-c", code], {"PATH": "/usr/bin:/bin"}, seconds)
+    command, env = [sys.executable, "-c", code], {"PATH": "/usr/bin:/bin"}
+    async with open_threads() as (loop, threads):
+        end = await run_once(command, env, seconds, loop=loop, threads=threads)
+    assert ("late" if end.code is None else str(end)).startswith(says)
 
 
 async def test_a_program_that_there_is_not_is_said() -> None:
-    assert "cannot be started" in await run_once(["/nowhere/at/all"], {}, 5)
+    async with watched(memory=1, command=["/nowhere/at/all"]) as system:
+        failed = await until(system.events(), "alert_failed")
+        assert failed["why"] == "cannot be started: No such file or directory"
 
 
 @pytest.mark.parametrize(

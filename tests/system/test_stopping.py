@@ -11,6 +11,7 @@ import pytest
 
 from actors import System, Topology, child, dynamic, nodes
 from actors._base.events import Event
+from actors.nodes import RemoteNode
 from tests.nodes.node_actors import Victim
 
 
@@ -71,3 +72,19 @@ async def test_nodes_that_do_not_answer_are_ended_together_when_the_system_stops
     assert of_kind(told, "node_ready") == []
     ends = {fact["child"]: fact["exit"] for fact in of_kind(told, "child_ended")}
     assert ends["well"] == "SHUTDOWN"
+
+
+async def test_a_node_that_cannot_say_what_it_does_does_not_end_the_stop_out_of_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def fails(*_request: Any) -> dict[str, Any]:
+        raise LookupError("no such figure")
+
+    tree = Topology(nodes=[nodes("web", kind="thread")], children=[child(Victim, on="web")])
+    with anyio.fail_after(20):
+        async with System(tree) as system:
+            events = system.events()
+            monkeypatch.setattr(RemoteNode, "sample", fails)
+        told = [event async for event in events]
+    ends = {fact["child"]: fact["exit"] for fact in of_kind(told, "child_ended")}
+    assert ends["victim"] == "SHUTDOWN"

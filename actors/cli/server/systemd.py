@@ -12,7 +12,7 @@ import time
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Final
 
-from actors._base.log import get_logger
+from actors._base.log import system_logger
 
 if TYPE_CHECKING:
     from actors._base.events import Event
@@ -88,6 +88,6 @@ class ServiceManager:
         except (OSError, ValueError) as error:
             if not self._warned:
                 self._warned = True
-                get_logger().warning(
+                system_logger().warning(
                     "systemd not notified", socket=self._address, error=str(error), message=lines[0]
                 )

@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import Any, Final
 from urllib.parse import quote
 
-from actors._base.log import get_logger
+from actors._base.log import system_logger
 
 __all__ = ["AccessLog", "request_texts"]
 
@@ -30,7 +30,7 @@ class AccessLog:
     """
 
     def __init__(self, *, events: bool, node: str = "") -> None:
-        self._log = get_logger(**({"node": node} if node else {})) if events else None
+        self._log = system_logger(**({"node": node} if node else {})) if events else None
 
     @property
     def wanted(self) -> bool:
