@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from actors._base.events import TRACE
-from actors._base.log import system_logger, iso_time, lowest_level
+from actors._base.log import iso_time, lowest_level, system_logger
 from actors._base.printed_lines import LEVELS
 
 if TYPE_CHECKING:

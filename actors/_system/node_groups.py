@@ -232,10 +232,10 @@ class NodeGroups:
         actors = [actor for actor in self._state.supervised.values() if actor.place is node]
         # The longest that the node, or an actor on it, may take to stop.
         patience = max([2 * node.spec.shutdown, *(actor.shutdown for actor in actors)])
-        while (run := node.run) is not None and run.link is not None:
+        while (run := node.run) is not None and (link := run.link) is not None:
             with move_on_after(patience) as waited, suppress(ActorsError):
-                await run.link.call(ops.answer)
-            if run.link is None or run.link.closed is not None:
+                await link.call(ops.answer)
+            if link.closed is not None:
                 return  # it has ended
             if waited.cancelled_caught:
                 self._state.event("node_hung", {"node": node.name, "seconds": patience})

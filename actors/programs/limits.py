@@ -41,12 +41,12 @@ class ProgramLimits:
     def group_for(
         self, name: str, max_memory: int | None, max_cpus: float | None
     ) -> ControlGroup | None:
-        """Make the control group of a process that is about to start, with its limits; None if there can be none.
+        """Make the control group of a process that is about to start; None if there can be none.
 
         Args:
             name: of the instance.
-            max_memory: bytes.
-            max_cpus: how many CPUs.
+            max_memory: bytes that the group may use.
+            max_cpus: how many CPUs it may keep busy.
         """
         with self._lock:
             self._open()

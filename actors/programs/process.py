@@ -20,7 +20,6 @@ from actors._base.errors import StartFailed
 from actors._base.loop import Loop, Task, Timer
 from actors.nodes import process_figures
 from actors.programs.checking import checked
-from actors.programs.control_group import ControlGroup
 from actors.programs.left_over import Ended, LeftOver, Sweep, pids_of
 from actors.programs.limits import ProgramLimits
 from actors.programs.options import ProgramOptions

@@ -162,7 +162,7 @@ def _started_in_c(
 ) -> tuple[int, int] | None:
     """Start it; return its number and its pidfd, or None if the kernel makes no processes in this way."""
     name = command[0]
-    paths = [name] if "/" in name else [os.path.join(part, name) for part in os.get_exec_path(env)]
+    paths = [name] if "/" in name else [f"{part}/{name}" for part in os.get_exec_path(env)]
     folder = -1 if group is None else group.open()
     try:
         pid, pidfd, error, in_cwd = _COMPILED(
