@@ -12,7 +12,6 @@ import platform
 import sys
 import time
 from collections import deque
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -128,6 +127,8 @@ async def _stacks(node: RemoteNode) -> dict[str, Any]:
 
 
 def _versions() -> dict[str, str]:
+    from importlib import metadata  # noqa: PLC0415 - its memory is for reports alone
+
     found = {
         "actors": installed_version(),
         "twins": which_twins(),

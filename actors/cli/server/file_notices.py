@@ -8,18 +8,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
-
-try:
-    import watchfiles
-except ImportError:
-    if not TYPE_CHECKING:
-        watchfiles = None
+from typing import Final
 
 __all__ = ["INSTALLED", "watch"]
 
-INSTALLED: Final = watchfiles is not None
+INSTALLED: Final = find_spec("watchfiles") is not None
 _DEBOUNCE: Final = 50
 """Milliseconds in which changes are collected; whoever is woken waits for the end of a burst itself."""
 
@@ -30,6 +25,8 @@ async def watch(
     """Call *changed* after each change of a file that *follows* accepts, until cancelled."""
     if not INSTALLED:
         return
+    import watchfiles  # noqa: PLC0415 - most systems never need it, nor the memory it takes
+
     try:
         async for _ in watchfiles.awatch(
             *roots,
