@@ -262,16 +262,31 @@ static PyMethodDef methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static struct PyModuleDef module = {
-    PyModuleDef_HEAD_INIT, "_speedups", "Starts processes without the interpreter's lock.", 0, methods,
-    NULL, NULL, NULL, NULL,
+static int
+add_constants(PyObject *module)
+{
+    return PyModule_AddStringConstant(module, "CHECKSUM", ACTORS_CHECKSUM);
+}
+
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, add_constants},
+#if PY_VERSION_HEX >= 0x030c0000
+    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
+#endif
+    {0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "actors.programs._speedups",
+    .m_doc = "Starts processes without the interpreter's lock.",
+    .m_size = 0,
+    .m_methods = methods,
+    .m_slots = slots,
 };
 
 PyMODINIT_FUNC
 PyInit__speedups(void)
 {
-    PyObject *made = PyModule_Create(&module);
-    if (made != NULL && PyModule_AddStringConstant(made, "CHECKSUM", ACTORS_CHECKSUM) < 0)
-        Py_CLEAR(made);
-    return made;
+    return PyModuleDef_Init(&definition);
 }

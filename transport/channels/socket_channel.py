@@ -5,6 +5,7 @@ Two processes that talk much also have rings in shared memory (`Rings`), which c
 
 import errno
 from collections.abc import Callable, Sequence
+from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 from typing import Any, Final
 
 from actors.transport.channels.message_channel import MessageChannel
@@ -58,7 +59,9 @@ class Channel(MessageChannel[StreamSocket]):
         self._frames = FrameDecoder(self._limits.message + self._limits.envelope)
         self._outbox = Outbox(self._on_last_piece)
         self._received_fds = ReceivedFds()
-        self._read_buffer = memoryview(bytearray(_CHUNK))
+        # Pages of its own: only those that are read into take memory, and all are given back. On the heap small
+        # objects take the room of a freed one, so that each node that came and went cost another.
+        self._read_buffer = memoryview(mmap(-1, _CHUNK, MAP_PRIVATE | MAP_ANONYMOUS))
         self._read_buffers = [self._read_buffer]
         self._ended = False
         """Whether sending has ended; what the peer sent may still be read."""
