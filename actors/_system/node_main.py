@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from anyio import create_task_group, current_time, move_on_after
 
+from actors._base.allocator import keep_big_blocks
 from actors._base.collector import collect_less_often
 from actors._base.log import this_process_is, this_thread_is
 from actors._base.run_loop import open_loop, run_on
@@ -42,6 +43,7 @@ def main(lifeline: int) -> None:
     """Boot from what the parent writes on the lifeline, and run until the parent ends the node."""
     config = boot_config(lifeline, _take_lease)
     collect_less_often()
+    keep_big_blocks()
     if not run_on(_serve, config, True, backend=config["backend"], uvloop=config["uvloop"]):
         os._exit(BOOT_FAILED)
 

@@ -315,6 +315,38 @@ def test_a_message_refused_leaves_the_passage_usable(pair_of_sides: Pair) -> Non
     assert b.got == ["fits"]
 
 
+def test_a_bytearray_is_copied_once_whatever_comes_with_it(pair_of_sides: Pair) -> None:
+    a, b = pair_of_sides()
+    encoder, big = a.channel.encoder, bytearray(b"x" * 100_000)
+    args, kwargs = encoder.encode_args(([1], big), {"other": big})
+    assert isinstance(args, ByReference)
+    assert isinstance(kwargs, ByReference)
+    copy = args[0][1]
+    big[0] = 0
+    whole: list[Any] = []
+    b.channel._receive = lambda messages, _lane: whole.extend(messages)
+    a.channel.send([1, args, kwargs])
+    settle(b)
+    ((_, got, keywords),) = whole
+    assert got[1] is copy
+    assert [type(got[1]), bytes(got[1]), bytes(keywords["other"])] == [
+        bytearray,
+        b"x" * 100_000,
+        b"x" * 100_000,
+    ]
+    assert keywords["other"] is not got[1]
+
+
+def test_bytearrays_that_are_too_big_together_are_refused_before_they_are_copied(
+    pair_of_sides: Pair,
+) -> None:
+    a, _ = pair_of_sides()
+    attachments: Any = a.channel.encoder._attachments
+    attachments.largest = 1000
+    with pytest.raises(TooBig, match="a message may have 1000"):
+        a.channel.encoder.encode_args((bytearray(600),), {"more": bytearray(600)})
+
+
 def test_what_contains_itself_is_refused_at_the_sender(pair_of_sides: Pair) -> None:
     a, _ = pair_of_sides()
     value: list[Any] = []

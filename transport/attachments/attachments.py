@@ -129,8 +129,8 @@ class Attachments:
         """What rebuilds each kind of attachment from its fields."""
         pool, mappings = self._pool, self._mappings
         return {
-            AttachmentKind.BYTES: lambda *lease: bytes(self._open_lease(lease)),
-            AttachmentKind.BYTEARRAY: lambda *lease: bytearray(self._open_lease(lease)),
+            AttachmentKind.BYTES: lambda *lease: mappings.copy(self, lease, bytes),
+            AttachmentKind.BYTEARRAY: lambda *lease: mappings.copy(self, lease, bytearray),
             AttachmentKind.VIEW: lambda form, shape, *lease: _cast(
                 self._open_lease(lease), form, shape
             ),

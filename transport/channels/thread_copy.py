@@ -12,7 +12,7 @@ from actors.transport.attachments.mode import Mode
 from actors.transport.attachments.move import current_phase
 from actors.transport.codec.encoder import Encoder
 from actors.transport.codec.snapshot import snapshot_for_thread
-from actors.transport.errors import Unsendable
+from actors.transport.errors import TooBig, Unsendable
 from actors.transport.types.tags import LEAVES
 
 __all__ = ["ByReference", "InProcessEncoder"]
@@ -52,7 +52,7 @@ class InProcessEncoder:
                 self._count_shared(args)
             return args, None
         try:
-            copied = ByReference((tuple(snapshot_for_thread(args, self._phase)),))
+            copied = ByReference((tuple(self._copy(args)),))
         except (Unsendable, RecursionError):
             pass
         else:
@@ -66,7 +66,7 @@ class InProcessEncoder:
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[Sequence[Any] | ByReference, dict[str, Any] | ByReference | None]:
         try:
-            copies = snapshot_for_thread((*args, *kwargs.values()), self._phase)
+            copies = self._copy((*args, *kwargs.values()))
         except (Unsendable, RecursionError):
             pass
         else:
@@ -85,6 +85,27 @@ class InProcessEncoder:
         with suppress(Unsendable, RecursionError):
             return ByReference(snapshot_for_thread((value,), self._phase))
         return self.codec.encode_value(value, root)
+
+    def _copy(self, values: tuple[Any, ...]) -> list[Any]:
+        """As `snapshot_for_thread`; a bytearray among the values is copied once, and not by the codec.
+
+        Raises:
+            TooBig: the bytearrays have more bytes than a message may have.
+        """
+        if bytearray not in map(type, values):
+            return snapshot_for_thread(values, self._phase)
+        total = sum(len(value) for value in values if type(value) is bytearray)
+        if total > self._attachments.largest:
+            raise TooBig(total, self._attachments.largest)
+        others = [None if type(value) is bytearray else value for value in values]
+        copies = snapshot_for_thread(others, self._phase)
+        for index, value in enumerate(values):
+            if type(value) is bytearray:
+                copies[index] = bytearray(value)
+                self._attachments.modes[Mode.COPY] += (
+                    len(value) >= self._attachments.thresholds.share
+                )
+        return copies
 
     def _count_shared(self, values: Iterable[Any]) -> None:
         """Count bytes so big that over a socket they would go by shared memory."""

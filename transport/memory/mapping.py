@@ -9,7 +9,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from actors.transport.errors import OutOfRange, StaleLease, Undecodable, WrongSize
 from actors.transport.memory.lease import LeaseDescriptor, check_ints, parse_descriptor
@@ -18,6 +18,8 @@ from actors.transport.memory.region import Region
 from actors.transport.memory.segment import MAX_SLOTS, SMALLEST_SLOT, WORD, SegmentLayout
 
 __all__ = ["NO_DESCRIPTOR_FREE", "BorrowedSlot", "SegmentMappings"]
+
+T = TypeVar("T")
 
 NO_DESCRIPTOR_FREE: Final = (
     "the process of the receiver has too many files open (RLIMIT_NOFILE): the kernel dropped the "
@@ -145,11 +147,27 @@ class SegmentMappings:
         """
         return self._open_slot(peer, fields, writable=False).region.view()
 
+    def copy(self, peer: Hashable, fields: Sequence[Any], make: Callable[[memoryview], T]) -> T:
+        """A copy of a payload, by *make*; the lease is returned at once. Arguments and errors as in `open`."""
+        segment, descriptor = self._open_lease(peer, fields)
+        offset = descriptor.offset
+        try:
+            assert segment.memory is not None
+            with (
+                memoryview(segment.memory) as whole,
+                whole[offset : offset + descriptor.length] as view,
+            ):
+                return make(view)
+        finally:
+            self._on_lease_end(segment, offset, descriptor.generation)
+
     def adopt(self, peer: Hashable, fields: Sequence[Any]) -> BorrowedSlot:
         """A slot that a peer moved here, writable; arguments and errors as in `open`."""
         return self._open_slot(peer, fields, writable=True)
 
-    def _open_slot(self, peer: Hashable, fields: Sequence[Any], *, writable: bool) -> BorrowedSlot:
+    def _open_lease(
+        self, peer: Hashable, fields: Sequence[Any]
+    ) -> tuple[_PeerSegment, LeaseDescriptor]:
         descriptor = parse_descriptor(fields)
         segment = self._peers.get(peer, {}).get(descriptor.segment)
         if segment is None:
@@ -158,6 +176,11 @@ class SegmentMappings:
             self._on_lease_end(segment, descriptor.offset, descriptor.generation)
             raise Undecodable(NO_DESCRIPTOR_FREE)
         segment.open(descriptor)
+        return segment, descriptor
+
+    def _open_slot(self, peer: Hashable, fields: Sequence[Any], *, writable: bool) -> BorrowedSlot:
+        segment, descriptor = self._open_lease(peer, fields)
+        assert segment.memory is not None
         region = Region(
             segment.memory,
             descriptor.offset,
