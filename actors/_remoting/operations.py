@@ -489,7 +489,7 @@ async def stats() -> dict[str, Any]:
 
 
 @_call(_NODE)
-async def sample(seconds: float, rows: int, by: str, /) -> dict[str, Any]:
+async def sample(seconds: float, rows: int, by: str, match: str, /) -> dict[str, Any]:
     """Return what the node does over *seconds*, and its busiest actors."""
 
 

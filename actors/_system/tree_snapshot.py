@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from anyio import create_task_group, move_on_after
 
-from actors._base.errors import ActorsError
+from actors._system.failed_looks import telling_failures
 from actors.nodes import child_actors_of
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ async def whole_tree(state: SystemState, tree: SupervisionTree) -> dict[str, Any
     async with create_task_group() as tasks:
         for node in list(state.nodes.values()):
             if node.run is not None and node.run.link is not None:
-                tasks.start_soon(partial(_ask, node, own, children))
+                tasks.start_soon(partial(_ask, state, node, own, children))
     root = tree.describe()
     for item in _all(root):
         below = (
@@ -52,16 +52,14 @@ async def whole_tree(state: SystemState, tree: SupervisionTree) -> dict[str, Any
 
 
 async def _ask(
+    state: SystemState,
     node: RemoteNode,
     own: dict[str, list[dict[str, Any]] | None],
     children: dict[int, list[dict[str, Any]]],
 ) -> None:
     own[node.name] = None
-    with move_on_after(_PATIENCE):
-        try:
-            own[node.name], below = await node.child_actors()
-        except ActorsError:
-            return  # it has just ended
+    with move_on_after(_PATIENCE), telling_failures(state.event, node.name):
+        own[node.name], below = await node.child_actors()
         children.update(below)
 
 

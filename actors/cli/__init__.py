@@ -59,6 +59,8 @@ def _run_command(arguments: Sequence[str]) -> None:
     command = CLIENT_COMMANDS.get(options.command)
     if options.command == "completion":
         from actors.cli.completion import complete as command  # noqa: PLC0415 - rule 3
+    elif options.command == "top":
+        from actors.cli.top import top as command  # noqa: PLC0415 - rule 3
     elif options.command == "bench":
         from actors.cli.bench import bench as command  # noqa: PLC0415 - rule 3
     if command is None:

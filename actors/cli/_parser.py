@@ -20,11 +20,10 @@ from actors.cli._application_parser import (
 from actors.cli._failure import WRONG, CommandFailed
 from actors.cli._serve_answers import answer_to_option
 from actors.cli._serve_parser import add_log, add_options, from_environment
+from actors.cli._top_parser import TOP_ORDERS, top_arguments
 
 __all__ = ["COMMANDS", "TOP_ORDERS", "parse", "parser"]
 
-TOP_ORDERS: Final = ("mailbox", "handling", "rate", "cpu", "restarts")
-"""The orders of `actors top`: those of the engine, which is not imported here."""
 _DESCRIPTION: Final = (
     "Run systems of supervised actors over processes, and inspect and control them."
 )
@@ -198,31 +197,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def _top(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--once", action="store_true", help="print once and exit")
-    parser.add_argument(
-        "--interval",
-        metavar="SECONDS",
-        type=float,
-        default=1.0,
-        help="seconds between two outputs; default: %(default)g",
-    )
-    parser.add_argument(
-        "--rows",
-        metavar="N",
-        type=int,
-        default=20,
-        help="number of actors shown; default: %(default)s",
-    )
-    parser.add_argument(
-        "--sort",
-        choices=TOP_ORDERS,
-        default="mailbox",
-        help="which actors come first; default: %(default)s, those with most messages waiting",
-    )
-    parser.epilog = (
-        "LAG is the longest delay of the node's event loop. MESSAGES/S counts handled messages. "
-        "HANDLING is the method that runs, for how long, and the number of concurrent handlers."
-    )
+    top_arguments(parser)
     _add_common(parser)
 
 

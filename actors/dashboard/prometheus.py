@@ -16,6 +16,8 @@ __all__ = ["CONTENT_TYPE", "exposition"]
 
 _ENDS: Final = range(0, 15 * 2 * BUCKETS_PER_DOUBLING, 2 * BUCKETS_PER_DOUBLING)
 """The buckets of histograms that are shown: from 1 µs to 268 s, each four times the one before."""
+_STATES: Final = ("STARTING", "READY", "UNHEALTHY", "STOPPING", "RESTARTING", "BACKING_OFF")
+"""Those of an instance of a program that are always shown."""
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -56,6 +58,7 @@ class _Figures:
         yield from _of_nodes(self._figures["nodes"])
         yield from _of_listeners(self._figures["listeners"])
         yield from _of_pools(self._figures["pools"])
+        yield from _of_programs(self._figures["programs"])
         yield _family(
             "counter",
             "actors_events",
@@ -265,6 +268,45 @@ def _of_pools(pools: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
             for name, facts in shown.items()
         ],
     )
+
+
+def _of_programs(programs: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
+    shown = {facts["name"]: facts for facts in programs}
+    restarts = {name: float(facts["restarts"]) for name, facts in shown.items()}
+    yield _family(
+        "counter",
+        "actors_program_restarts",
+        "How often an instance was started again.",
+        ["program"],
+        _labelled(restarts),
+    )
+    yield _family(
+        "gauge",
+        "actors_program_state",
+        "1 for the state that an instance is in, 0 for the others.",
+        ["program", "state"],
+        [
+            ([name, state], float(state == facts["state"]))
+            for name, facts in shown.items()
+            for state in dict.fromkeys((*_STATES, facts["state"]))
+        ],
+    )
+    yield _family(
+        "gauge",
+        "actors_program_healthy",
+        "1 if an instance is ready, and its last check has passed if it has any.",
+        ["program"],
+        [
+            ([name], float(facts["state"] == "READY" and not facts["health"]))
+            for name, facts in shown.items()
+        ],
+    )
+    columns = (
+        ("gauge", "rss", "actors_program_resident_memory_bytes", "Resident memory of an instance."),
+        ("counter", "cpu", "actors_program_cpu_seconds", "CPU time of the process of an instance."),
+    )
+    running = {name: facts for name, facts in shown.items() if facts["cpu"] is not None}
+    yield from _table("program", running, columns)
 
 
 def _table(

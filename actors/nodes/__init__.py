@@ -41,7 +41,7 @@ from actors.nodes.factory import new_node
 from actors.nodes.health.block_watch import BlockWatch
 from actors.nodes.health.figures import LOOKED_AT, node_figures
 from actors.nodes.health.inspect_process import process_figures
-from actors.nodes.health.sampling import ORDERS, busiest_first
+from actors.nodes.health.sampling import ORDERS, first_rows, matches
 from actors.nodes.health.stats import handler_stats
 from actors.nodes.linked_process import LinkedProcess
 from actors.nodes.node_process import BOOT_FAILED, NodeProcess, boot_config
@@ -95,7 +95,6 @@ __all__ = [
     "ThreadNode",
     "WrittenRecords",
     "boot_config",
-    "busiest_first",
     "check_actor_options",
     "child_actors_of",
     "child_facts",
@@ -105,6 +104,7 @@ __all__ = [
     "describe_code",
     "describe_main",
     "end_with",
+    "first_rows",
     "generated_name",
     "handler_stats",
     "import_modules",
@@ -113,6 +113,7 @@ __all__ = [
     "keep_arguments",
     "last_lines_of",
     "main_problem",
+    "matches",
     "new_node",
     "node_figures",
     "nodes",

@@ -265,11 +265,13 @@ class NodeProcess(LinkedProcess):
     async def _stats(self, _link: Link) -> dict[str, Any]:
         return {**node_stats(self.host), "loop_lag": round(self.heartbeat.late, 6)}
 
-    async def _sample(self, _link: Link, seconds: float, rows: int, by: str) -> dict[str, Any]:
+    async def _sample(
+        self, _link: Link, seconds: float, rows: int, by: str, match: str
+    ) -> dict[str, Any]:
         if rows:
             self.host.times.begin_for(seconds + _A_LOOK, self.host.loop)
         before = self.server_figures(seconds + _A_LOOK) if rows else {}
-        found = await sample(self.host, seconds, rows, by)
+        found = await sample(self.host, seconds, rows, by, match)
         after = self.server_figures(0.0) if rows else {}
         return {**found, "serves": {name: [before.get(name), now] for name, now in after.items()}}
 

@@ -216,9 +216,11 @@ class RemoteNode(Node):
         """Return who is supervised on it: the node's own, and the children of each actor."""
         return await self.link.call(ops.child_actors)
 
-    async def sample(self, seconds: float, rows: int, by: str) -> dict[str, Any]:
+    async def sample(
+        self, seconds: float, rows: int = 0, by: str = "mailbox", match: str = ""
+    ) -> dict[str, Any]:
         """Return what it does over *seconds*, and its busiest actors; see `health.sampling`."""
-        return await self.link.call(ops.sample, seconds, rows, by)
+        return await self.link.call(ops.sample, seconds, rows, by, match)
 
 
 class RemoteRun:

@@ -126,6 +126,41 @@ async def test_what_is_asked_for_is_done_only_when_it_is_confirmed(window: Windo
     await window.until(f"!({row('nodes', 'web/2')})")
 
 
+async def test_programs_are_restarted_scaled_and_stopped_when_it_is_confirmed(
+    window: Window,
+) -> None:
+    first, pid = (
+        row("programs", "sleeper/0"),
+        f"{row('programs', 'sleeper/0')}.cells[2].textContent",
+    )
+    assert "READY" in await window.until(f"{first}.innerText")
+    before = await window.evaluate(pid)
+    await click(window, "restart", first)
+    assert await confirm(window, "Cancel") == "Replace sleeper/0 by a new process?"
+    await click(window, "restart", first)
+    await confirm(window, "Restart")
+    await window.until(f"{pid} !== {json.dumps(before)} && {first}.innerText.includes('READY')")
+    groups = "document.querySelector('#program-groups')"
+    await click(window, "+", groups)
+    assert await confirm(window, "Scale") == "Scale sleeper from 2 to 3 instances?"
+    await window.until(f"{row('programs', 'sleeper/2')}.innerText.includes('READY')")
+    await click(window, "stop", row("programs", "sleeper/1"))
+    assert await confirm(window, "Stop") == "Stop sleeper/1 for good?"
+    await window.until(f"!({row('programs', 'sleeper/1')})")
+    await window.until(f"{groups}.innerText.includes('sleeper: 2')")
+    await click(window, "\N{MINUS SIGN}", groups)
+    assert await confirm(window, "Scale") == "Scale sleeper from 2 to 1 instances?"
+    await window.until(f"{groups}.innerText.includes('sleeper: 1')")
+    await click(window, "reload", groups)
+    assert await confirm(window, "Reload") == (
+        "Replace the processes of sleeper one after another?"
+    )
+    await window.until(
+        "[...document.querySelectorAll('#events li')].some(item => "
+        "item.innerText.includes('reload_done') && item.innerText.includes('sleeper/0'))"
+    )
+
+
 async def test_a_stack_and_an_actor_open_on_click_and_close_by_key(window: Window) -> None:
     await click(window, "stack", row("nodes", "web/0"))
     await window.until(

@@ -8,7 +8,18 @@ from typing import Any
 import anyio
 from prometheus_client import Counter as Counts, Gauge, Histogram
 
-from actors import Actor, Topology, asgi, child, dynamic, listen, nodes, pool, supervisor
+from actors import (
+    Actor,
+    Topology,
+    asgi,
+    child,
+    dynamic,
+    listen,
+    nodes,
+    pool,
+    program,
+    supervisor,
+)
 
 ADDED = Counts("shop_added", "Things added.", ["shelf"]).labels("<top>")
 LASTED = Histogram("shop_lasted_seconds", "How long it took.", buckets=(0.01, 0.1))
@@ -60,6 +71,7 @@ topology = Topology(
         child(Patient, name="patient", on="web/1", shutdown=0.1),
         child(Sender, name="sender", on="web/0"),
         pool(name="work", size=1, kind="thread"),
+        program("sleeper", ["/bin/sleep", "1000"], instances=2),
     ],
     listeners=[listen(asgi("tests.dashboard.served:app"), "127.0.0.1:0", name="shop")],
 )

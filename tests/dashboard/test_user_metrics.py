@@ -86,7 +86,8 @@ def test_nodes_that_disagree_about_a_metric_leave_it_as_the_first_has_it() -> No
 def test_a_metric_with_the_name_of_one_of_ours_is_left_out() -> None:
     metrics = UserMetrics()
     metrics.take({"web/0": node(1, counter(2, "actors_events"), counter(1))})
-    ours: dict[str, Any] = {"nodes": {}, "listeners": [], "pools": [], "events": {"x": 1}}
+    nothing: dict[str, Any] = {"nodes": {}, "listeners": [], "pools": [], "programs": []}
+    ours = {**nothing, "events": {"x": 1}}
 
     text = exposition(ours, metrics.families()).decode()
 

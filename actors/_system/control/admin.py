@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import secrets
 from collections import Counter
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -17,9 +16,10 @@ import anyio
 from actors._base.errors import ActorsError, InvalidSpec
 from actors._remoting import admin_operations as admin_ops
 from actors._system.admin_spec import ADMIN_GROUP
+from actors._system.control.looks import serving
 from actors._system.control.operations import OPERATIONS
-from actors._system.control.ps import NODE_TIMEOUT, listener_facts
-from actors._system.supervision_tree import child_row
+from actors._system.control.ps import NODE_TIMEOUT
+from actors._system.failed_looks import telling_failures
 from actors.nodes import LOOKED_AT, RemoteNode, node_figures
 
 if TYPE_CHECKING:
@@ -32,10 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AdminServices"]
 
-_SHOWS: Final = ("ps", "top", "stack", "profile")
+_SHOWS: Final = ("ps", "top", "stack", "profile", "serving", "children", "queued")
 _CHANGES: Final = ("scale", "reload", "restart", "stop_any", "kill_any")
-_MOST_CHILDREN: Final = 200
-_MOST_MESSAGES: Final = 100
 
 
 class AdminServices:
@@ -54,9 +52,6 @@ class AdminServices:
         self._own: dict[str, Callable[..., Awaitable[Any]]] = {
             "settings": self._settings,
             "figures": self._figures,
-            "serving": self._serving,
-            "children": self._children,
-            "queued": self._queued,
         }
 
     def register(self) -> None:
@@ -102,14 +97,6 @@ class AdminServices:
         assert self._spec is not None
         return {"token": self._token, "hosts": list(self._spec.hosts)}
 
-    async def _serving(self) -> dict[str, Any]:
-        """Return the figures of listeners and pools; no node is asked for them."""
-        core = self._core
-        return {
-            "listeners": [listener_facts(listening) for listening in core.listeners],
-            "pools": [asdict(stats) for stats in core.pools.stats()],
-        }
-
     async def _figures(self) -> dict[str, Any]:
         """Return what `/metrics` is made of."""
         core = self._core
@@ -117,7 +104,7 @@ class AdminServices:
         async with anyio.create_task_group() as tasks:
             for name, node in core.nodes.items():
                 if node.ready:
-                    tasks.start_soon(_ask_figures, node, nodes[name])
+                    tasks.start_soon(_ask_figures, core, node, nodes[name])
         if core.local is not None:
             core.host.times.begin_for(LOOKED_AT, core.loop)
             figures = {**node_figures(core.host, 0.0), "serves": {}}
@@ -128,34 +115,12 @@ class AdminServices:
                 "pid": os.getpid(),
                 "figures": figures,
             }
-        return {"nodes": nodes, **await self._serving(), "events": dict(self._events)}
-
-    async def _children(
-        self, path: str = "", start: int = 0, count: int = _MOST_CHILDREN
-    ) -> dict[str, Any]:
-        """Return some of the children of a supervisor, and how many there are."""
-        if not (type(start) is int and start >= 0 and type(count) is int):
-            raise InvalidSpec(f"start and count must be whole numbers, got {start!r}, {count!r}")
-        rows = self._core.tree.children_at(path)
-        part = rows[start : start + min(count, _MOST_CHILDREN)]
         return {
-            "path": path,
-            "total": len(rows),
-            "start": start,
-            "children": list(map(child_row, part)),
+            "nodes": nodes,
+            **await serving(core),
+            "programs": _programs(core),
+            "events": dict(self._events),
         }
-
-    async def _queued(self, name: str) -> dict[str, Any]:
-        """Return what an actor has queued, asked of its node."""
-        actor = next((one for one in self._core.supervised.values() if one.ref.name == name), None)
-        node = None if actor is None else actor.place
-        if not isinstance(node, RemoteNode) or node.run is None or node.run.link is None:
-            raise ActorsError(f"there is no actor {name!r} on a node that runs")
-        with anyio.fail_after(NODE_TIMEOUT):
-            found = await node.run.link.call(admin_ops.queued, name, _MOST_MESSAGES)
-        if found is None:
-            raise ActorsError(f"actor {name!r} is not running")
-        return {**found, "node": node.name}
 
 
 def _facts(node: RemoteNode) -> dict[str, Any]:
@@ -168,9 +133,15 @@ def _facts(node: RemoteNode) -> dict[str, Any]:
     }
 
 
-async def _ask_figures(node: RemoteNode, facts: dict[str, Any]) -> None:
-    with anyio.move_on_after(NODE_TIMEOUT):
-        try:
-            facts["figures"] = await node.link.call(admin_ops.figures)
-        except ActorsError:
-            return  # it has just ended
+def _programs(core: Coordinator) -> list[dict[str, Any]]:
+    """Return the facts of each instance, with its memory in bytes and CPU seconds; None if it does not run."""
+    used = core.programs.usage()
+    return [
+        {**facts, **dict(zip(("cpu", "rss"), used.get(facts["name"], (None, None)), strict=True))}
+        for facts in core.programs.facts()
+    ]
+
+
+async def _ask_figures(core: Coordinator, node: RemoteNode, facts: dict[str, Any]) -> None:
+    with anyio.move_on_after(NODE_TIMEOUT), telling_failures(core.event, node.name):
+        facts["figures"] = await node.link.call(admin_ops.figures)

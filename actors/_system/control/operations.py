@@ -15,6 +15,7 @@ from actors._system.control.actors import ask, end_actors, matching_actors, star
 from actors._system.control.apply import apply
 from actors._system.control.debug import debug
 from actors._system.control.logs import logs
+from actors._system.control.looks import children, queued, serving
 from actors._system.control.profile import profile
 from actors._system.control.ps import node_identity, node_named, ps
 from actors._system.control.report import report
@@ -182,7 +183,10 @@ OPERATIONS: Final[dict[str, ControlOperation]] = {
     "ps": ControlOperation(ps),
     "admin": ControlOperation(_admin),
     "tree": ControlOperation(Coordinator.whole_tree),
-    "top": ControlOperation(top, arguments=frozenset({"seconds", "rows", "by"})),
+    "top": ControlOperation(top, arguments=frozenset({"seconds", "rows", "by", "match"})),
+    "serving": ControlOperation(serving),
+    "children": ControlOperation(children, arguments=frozenset({"path", "start", "count"})),
+    "queued": ControlOperation(queued, arguments=frozenset({"name", "node"})),
     "events": ControlOperation(_pid, arguments=frozenset({"messages"}), follows=True),
     "debug": ControlOperation(_pid, talks=debug, arguments=frozenset({"node"})),
     "connect": ControlOperation(_connect, arguments=frozenset({"version"}), connects=True),

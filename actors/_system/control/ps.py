@@ -11,9 +11,10 @@ from typing import Any, Final
 
 import anyio
 
-from actors._base.errors import ActorsError, InvalidSpec
+from actors._base.errors import InvalidSpec
 from actors._base.suggestions import did_you_mean
 from actors._system.coordinator import Coordinator
+from actors._system.failed_looks import telling_failures
 from actors._system.listeners import ListenerController
 from actors.nodes import Node, RemoteNode
 from actors.routing import NodeStats
@@ -63,7 +64,7 @@ async def ps(core: Coordinator) -> dict[str, Any]:
     async with anyio.create_task_group() as tasks:
         for name, node in core.nodes.items():
             if node.ready:
-                tasks.start_soon(_ask, node, nodes[name])
+                tasks.start_soon(_ask, core, node, nodes[name])
     return {
         "pid": os.getpid(),
         "nodes": list(nodes.values()),
@@ -112,13 +113,10 @@ def node_facts(node: RemoteNode) -> dict[str, Any]:
     }
 
 
-async def _ask(node: RemoteNode, facts: dict[str, Any]) -> None:
+async def _ask(core: Coordinator, node: RemoteNode, facts: dict[str, Any]) -> None:
     """Add to *facts* what only the node knows, if it answers."""
-    with anyio.move_on_after(NODE_TIMEOUT):
-        try:
-            now = await node.sample(0, 0, "mailbox")
-        except ActorsError:
-            return  # it has just ended
+    with anyio.move_on_after(NODE_TIMEOUT), telling_failures(core.event, node.name):
+        now = await node.sample(0)
         facts |= {"answering": True, "rss": now["rss"], "actors": now["actors"]}
 
 

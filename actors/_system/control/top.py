@@ -6,37 +6,44 @@ its actors as their supervisors here know them, with what keeps its loop.
 
 from __future__ import annotations
 
-import heapq
 import os
 import time
 from contextlib import suppress
-from traceback import format_exception
+from heapq import nlargest
 from typing import Any, Final
 
 import anyio
 
 from actors._base.durations import Histogram, raw_since
-from actors._base.errors import ActorsError, InvalidSpec
+from actors._base.errors import InvalidSpec
 from actors._base.log import iso_time
 from actors._system.control.ps import NODE_TIMEOUT, node_facts, program_facts
 from actors._system.coordinator import Coordinator
+from actors._system.failed_looks import telling_failures
 from actors.nodes import (
     ORDERS,
     RemoteNode,
     SupervisedActor,
-    busiest_first,
+    first_rows,
     handler_stats,
+    matches,
     process_figures,
 )
 
 __all__ = ["request_figures", "top"]
 
 _LONGEST: Final = 60.0
+_SHORTEST: Final = 0.01
 _MOST_ROWS: Final = 1000
+_LONGEST_MATCH: Final = 200
 
 
 async def top(
-    core: Coordinator, seconds: float = 1.0, rows: int = 20, by: str = "mailbox"
+    core: Coordinator,
+    seconds: float = 1.0,
+    rows: int = 20,
+    by: str = "mailbox",
+    match: str = "",
 ) -> dict[str, Any]:
     """Observe every node of *core* for *seconds*; return what they did, and the busiest actors.
 
@@ -44,12 +51,13 @@ async def top(
         core: of the system to observe.
         seconds: for how long.
         rows: how many actors to return.
-        by: which actors are the busiest, one of `ORDERS`.
+        by: which actors come first, one of `ORDERS`.
+        match: text that their names or classes contain; "" is in all.
 
     Raises:
         InvalidSpec: a value that cannot work.
     """
-    _check(seconds, rows, by)
+    _check(seconds, rows, by, match)
     facts = [
         {**node_facts(node), "cpu": None, "lag": None, "rate": None, "blocked": None}
         for node in core.nodes.values()
@@ -59,7 +67,7 @@ async def top(
     async with anyio.create_task_group() as tasks:
         for node, shown in zip(core.nodes.values(), facts, strict=True):
             if node.pid is not None:
-                tasks.start_soon(_observe, core, node, shown, seen, (seconds, rows, by))
+                tasks.start_soon(_observe, core, node, shown, seen, (seconds, rows, by, match))
         if programs:
             tasks.start_soon(_observe_programs, core, programs, seconds)
     return {
@@ -68,7 +76,8 @@ async def top(
         "by": by,
         "nodes": facts,
         "programs": programs,
-        "actors": heapq.nlargest(rows, seen.actors, key=lambda item: busiest_first(item, by)),
+        "matching": seen.matching,
+        "actors": first_rows(seen.actors, rows, by, lambda item: item),
         "handlers": handler_stats(seen.handlers)[:rows],
         "requests": [_requests(name, parts, seconds) for name, parts in seen.serves.items()],
         "served": {name: _served(parts) for name, parts in seen.serves.items()},
@@ -80,11 +89,13 @@ class _Seen:
 
     def __init__(self) -> None:
         self.actors: list[dict[str, Any]] = []
+        self.matching = 0
         self.handlers: list[list[Any]] = []
         self.serves: dict[str, list[Any]] = {}
 
     def take(self, said: dict[str, Any]) -> None:
         self.actors.extend(said.pop("busiest"))
+        self.matching += said.pop("matching")
         self.handlers.extend(said.pop("handlers"))
         for name, part in said.pop("serves").items():
             self.serves.setdefault(name, []).append(part)
@@ -122,25 +133,30 @@ async def _observe_programs(
     core: Coordinator, programs: list[dict[str, Any]], seconds: float
 ) -> None:
     """Add to the facts of instances the CPU time that each has used meanwhile, and its memory now."""
-    before, began = core.programs.usage(), anyio.current_time()
-    await anyio.sleep(seconds)
-    passed, after = anyio.current_time() - began, core.programs.usage()
-    for facts in programs:
-        name = facts["name"]
-        if name in before and name in after:
-            used = after[name][0] - before[name][0]
-            # It is less than nothing if another process has taken its place.
-            facts |= {"cpu": round(max(0.0, used) / passed, 3), "rss": after[name][1]}
+    with telling_failures(core.event, "programs"):
+        before, began = core.programs.usage(), anyio.current_time()
+        await anyio.sleep(seconds)
+        passed, after = anyio.current_time() - began, core.programs.usage()
+        for facts in programs:
+            name = facts["name"]
+            if name in before and name in after:
+                used = after[name][0] - before[name][0]
+                # It is less than nothing if another process has taken its place.
+                facts |= {"cpu": round(max(0.0, used) / passed, 3), "rss": after[name][1]}
 
 
-def _check(seconds: object, rows: object, by: object) -> None:
+def _check(seconds: object, rows: object, by: object, match: object) -> None:
     number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-    if not (number and 0 < seconds <= _LONGEST):  # type: ignore[operator] # checked above
-        raise InvalidSpec(f"seconds must be more than 0 and at most {_LONGEST:g}, got {seconds!r}")
+    if not (number and _SHORTEST <= seconds <= _LONGEST):  # type: ignore[operator] # checked above
+        raise InvalidSpec(f"seconds must be {_SHORTEST:g} to {_LONGEST:g}, got {seconds!r}")
     if type(rows) is not int or not 0 <= rows <= _MOST_ROWS:
         raise InvalidSpec(f"rows must be 0 to {_MOST_ROWS}, got {rows!r}")
     if by not in ORDERS:
         raise InvalidSpec(f"by must be one of {', '.join(ORDERS)}, got {by!r}")
+    if not isinstance(match, str) or len(match) > _LONGEST_MATCH:
+        raise InvalidSpec(
+            f"match must be at most {_LONGEST_MATCH} letters, got {str(match)[:60]!r}"
+        )
 
 
 async def _observe(
@@ -148,33 +164,28 @@ async def _observe(
     node: RemoteNode,
     facts: dict[str, Any],
     seen: _Seen,
-    request: tuple[float, int, str],
+    request: tuple[float, int, str, str],
 ) -> None:
     """Add to *facts* what the node reports, or, if it does not answer, what is known here."""
-    seconds = request[0]
-    before = _process_figures(node)
-    began = anyio.current_time()
-    with anyio.move_on_after(seconds + NODE_TIMEOUT):
-        try:
+    with telling_failures(core.event, node.name):
+        seconds = request[0]
+        before = _process_figures(node)
+        began = anyio.current_time()
+        with anyio.move_on_after(seconds + NODE_TIMEOUT):
             now = await node.sample(*request)
             seen.take(now)
-        except ActorsError:
-            return  # it has just ended, or does not run yet
-        except Exception as error:  # noqa: BLE001 - the others are shown all the same
-            why = {"node": node.name, "error": f"{type(error).__name__}: {error}"}
-            core.event("look_failed", {**why, "traceback": "".join(format_exception(error))})
+            facts |= {**now, "answering": True}
             return
-        facts |= {**now, "answering": True}
-        return
-    after = _process_figures(node)
-    if before is not None and after is not None:
-        cpu = (after[0] - before[0]) / (anyio.current_time() - began)
-        facts |= {"rss": after[1], "cpu": round(cpu, 3)}
-    if node.ready:
-        blocked = _block(node)
-        there = [actor for actor in core.supervised.values() if actor.place is node]
-        facts |= {"actors": len(there), "blocked": blocked}
-        seen.actors.extend(_known_actors(node, there, blocked, request[1]))
+        after = _process_figures(node)
+        if before is not None and after is not None:
+            cpu = (after[0] - before[0]) / (anyio.current_time() - began)
+            facts |= {"rss": after[1], "cpu": round(cpu, 3)}
+        if node.ready:
+            there = [actor for actor in core.supervised.values() if actor.place is node]
+            facts |= {"actors": len(there), "blocked": _block(node)}
+            found = [one for one in there if matches(request[3], one.ref.name, one.ref.cls_path)]
+            seen.matching += len(found)
+            seen.actors.extend(_known_actors(node, found, facts["blocked"], request[1]))
 
 
 def _block(node: RemoteNode) -> dict[str, Any] | None:
@@ -216,7 +227,7 @@ def _known_actors(
             "concurrent": None,
             "waiting_for": None,
         }
-        for actor in heapq.nlargest(rows, there, key=order)
+        for actor in nlargest(rows, there, key=order)
     ]
 
 

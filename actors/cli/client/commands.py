@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from argparse import Namespace
@@ -12,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from actors.cli._failure import NOT_RUNNING, WRONG, CommandFailed, is_count
+from actors.cli._failure import WRONG, CommandFailed, is_count
 from actors.cli.client.connection import REPLY_TIMEOUT, connect
 from actors.cli.client.flame_graph import flame_graph
 from actors.cli.client.text import (
@@ -31,7 +30,6 @@ from actors.cli.client.text import (
     as_started,
     as_state,
     as_status,
-    as_top,
     as_tree,
     line_drawing,
 )
@@ -49,7 +47,6 @@ _LONGEST_INTERVAL: Final = 60.0
 _LOOKS: Final = 5
 """How often `actors doctor` looks."""
 _STDIN: Final = 0
-_CLEAR_SCREEN: Final = "\x1b[H\x1b[J"
 
 
 def _ps(options: Namespace) -> None:
@@ -165,27 +162,6 @@ def _events(options: Namespace) -> None:
         _print_note(f"system {system.label} has ended")
 
 
-def _top(options: Namespace) -> None:
-    """Print what the system does, again and again until it ends; with `--once`, once."""
-    label, facts = _sample(options, options.pid)
-    if options.once:
-        _show(options, facts, as_top)
-        return
-    on_terminal = sys.stdout.isatty() and not options.json
-    _print_top(facts, options, on_terminal=on_terminal)
-    while True:
-        try:
-            label, facts = _sample(options, label)
-        except CommandFailed:
-            if not _has_ended(label):
-                raise
-            _print_note(f"system {label} has ended")
-            return
-        if not (on_terminal or options.json):
-            print()
-        _print_top(facts, options, on_terminal=on_terminal)
-
-
 def _doctor(options: Namespace) -> None:
     """Look at the system for a while and print what should be done."""
     from actors._base.cpus import usable_cpus  # noqa: PLC0415 - other commands need none of these
@@ -203,36 +179,6 @@ def _doctor(options: Namespace) -> None:
             label = system.label
             looks.append(system.ask("top", timeout=REPLY_TIMEOUT + each, seconds=each, rows=100))
     _show(options, [asdict(advice) for advice in diagnose(looks, usable_cpus())], as_advice)
-
-
-def _sample(options: Namespace, which: str | None) -> tuple[str, Any]:
-    """Let the system observe itself for the interval; return its label and what it observed."""
-    with closing(connect(which)) as system:
-        facts = system.ask(
-            "top",
-            timeout=REPLY_TIMEOUT + min(max(0.0, options.interval), _LONGEST_INTERVAL),
-            seconds=options.interval,
-            rows=options.rows,
-            by=options.sort,
-        )
-        del facts["served"]  # of all time, for those who look again
-        return system.label, facts
-
-
-def _print_top(facts: Any, options: Namespace, *, on_terminal: bool) -> None:
-    text = as_json(facts, indent=None) if options.json else as_top(facts)
-    if on_terminal:
-        width, height = shutil.get_terminal_size()
-        text = _CLEAR_SCREEN + "\n".join(line[:width] for line in text.splitlines()[: height - 1])
-    print(text, flush=True)
-
-
-def _has_ended(label: str) -> bool:
-    try:
-        connect(label).close()
-    except CommandFailed as error:
-        return error.code == NOT_RUNNING
-    return False
 
 
 def _ask_for(options: Namespace, op: str, *, timeout: float = _CHANGE_TIMEOUT) -> Any:
@@ -399,7 +345,6 @@ def _variable(text: str) -> tuple[str, str]:
 COMMANDS: Final[dict[str, Callable[[Namespace], None]]] = {
     "ps": _ps,
     "tree": _tree,
-    "top": _top,
     "doctor": _doctor,
     "events": _events,
     "stack": _stack,

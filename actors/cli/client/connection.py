@@ -43,6 +43,11 @@ class ControlConnection:
         """Close the connection."""
         self._sock.close()
 
+    def abort(self) -> None:
+        """End the connection, also while another thread waits for an answer: it gets `CommandFailed`."""
+        with suppress(OSError):  # it has ended already
+            self._sock.shutdown(socket.SHUT_RDWR)
+
     def ask(self, op: str, *, timeout: float = REPLY_TIMEOUT, **arguments: Any) -> Any:
         """Send one request and return its result.
 

@@ -13,6 +13,30 @@ from typing import Any, Final, NamedTuple
 
 from actors._base.printable import printable, printable_facts, printable_json
 from actors.cli.client.flame_graph import busiest
+from actors.cli.client.tables import (
+    ACTORS,
+    HANDLERS,
+    LISTENERS,
+    NODES,
+    PLACES,
+    PROGRAMS,
+    REQUESTS,
+    actor_cells,
+    blocked_line,
+    class_name,
+    count_of,
+    handler_cells,
+    listener_cells,
+    node_cells,
+    node_figures,
+    or_dash,
+    percent,
+    place_cells,
+    program_cells,
+    request_cells,
+    status_figures,
+    table,
+)
 
 __all__ = [
     "ASCII",
@@ -36,32 +60,6 @@ __all__ = [
     "line_drawing",
 ]
 
-_NODES: Final = ("NODE", "KIND", "STATE", "PID", "RESTARTS", "MEMORY")
-_ACTORS: Final = (
-    "ACTOR",
-    "CLASS",
-    "NODE",
-    "MAILBOX",
-    "MESSAGES/S",
-    "CPU",
-    "HANDLING",
-    "WAITS-FOR",
-    "RESTARTS",
-)
-_REQUESTS: Final = ("LISTENER", "REQUESTS/S", "P50", "P99")
-_HANDLERS: Final = (
-    "HANDLER",
-    "MESSAGES",
-    "WAIT-P50",
-    "WAIT-P99",
-    "RUN-P50",
-    "RUN-P99",
-    "CPU-TIME",
-)
-_LISTENERS: Final = ("LISTENER", "POLICY", "NODES", "ACCEPTED", "PENDING")
-_PROGRAMS: Final = ("PROGRAM", "STATE", "PID", "PORT", "RESTARTS", "MEMORY")
-_PLACES: Final = ("PLACE", "ENGINE", "MACHINE", "STATE", "AGENT", "ROUND-TRIP", "LEASE-LEFT")
-_FAILURES: Final = ("refused", "redispatched", "dropped", "lost_unread")
 _MULTILINE_FACTS: Final = ("traceback", "stack")
 """Facts that do not fit into one line; the log and `--json` have them."""
 _UNQUOTED: Final = frozenset("_-./:@~+*<>()[]%,|")
@@ -72,8 +70,6 @@ _MOST_FUNCTIONS: Final = 10
 """Functions of a profile that are listed."""
 _BELOW: Final = frozenset({"traceback", "exception", "stack"})
 """Facts of a record that stand below its line."""
-_MINUTE: Final = 60.0
-_MIB: Final = 1024 * 1024
 
 
 class LineDrawing(NamedTuple):
@@ -111,76 +107,20 @@ def _printable(facts: Any) -> Any:
 def as_status(facts: dict[str, Any]) -> str:
     """Return the nodes and listeners of a system as two tables."""
     facts = _printable(facts)
-    nodes = [(*_node(node), *_status_figures(node)) for node in facts["nodes"]]
-    parts = [f"system {facts['pid']}", "", *_table((*_NODES, "ACTORS"), nodes)]
+    nodes = [(*node_cells(node), *status_figures(node)) for node in facts["nodes"]]
+    parts = [f"system {facts['pid']}", "", *table((*NODES, "ACTORS"), nodes)]
     parts += [
         f"of the {count['wanted']} nodes of {group}, {count['ready']} are ready"
         for group, count in facts.get("groups", {}).items()
         if count["ready"] < count["wanted"]
     ]
     if facts.get("places"):
-        parts += ["", *_table(_PLACES, [_place(place) for place in facts["places"]])]
+        parts += ["", *table(PLACES, list(map(place_cells, facts["places"])))]
     if facts["listeners"]:
-        titles = (*_LISTENERS, *map(_title, _FAILURES), "OPEN")
-        parts += ["", *_table(titles, [_listener(listener) for listener in facts["listeners"]])]
+        parts += ["", *table(LISTENERS, list(map(listener_cells, facts["listeners"])))]
     if facts.get("programs"):
-        parts += ["", *_table(_PROGRAMS, [_program(one) for one in facts["programs"]])]
+        parts += ["", *table(PROGRAMS, [program_cells(one) for one in facts["programs"]])]
     return "\n".join(parts)
-
-
-def _place(place: dict[str, Any]) -> tuple[str, ...]:
-    trip, left = place["round_trip"], place["lease_left"]
-    return (
-        place["name"],
-        place["engine"],
-        place["machine"],
-        place["state"],
-        str(place["pid"]),
-        "-" if trip is None else f"{1000 * trip:.1f} ms",
-        "-" if left is None else f"{left:.1f} s",
-    )
-
-
-def _program(program: dict[str, Any]) -> tuple[str, ...]:
-    return (
-        program["name"],
-        program["state"],
-        _or_dash(program["pid"]),
-        _or_dash(program["port"]),
-        str(program["restarts"]),
-        _memory(program["rss"]),
-    )
-
-
-def _title(name: str) -> str:
-    return name.upper().replace("_", "-")
-
-
-def _node(node: dict[str, Any]) -> tuple[str, ...]:
-    pid = "-" if node["pid"] is None else str(node["pid"])
-    return (node["name"], node["kind"], node["state"], pid, str(node["restarts"]))
-
-
-def _status_figures(node: dict[str, Any]) -> tuple[str, str]:
-    if node["answering"]:
-        return (_memory(node["rss"]), str(node["actors"]))
-    return ("not answering", "?") if node["state"] == "READY" else ("-", "-")
-
-
-def _listener(listener: dict[str, Any]) -> tuple[str, ...]:
-    open_by_node = ", ".join(f"{name}: {count}" for name, count in listener["open"].items())
-    shown = open_by_node or "no node is ready"
-    if not listener["accepting"]:
-        shown += " (not accepting)"
-    pending = listener["pending"] + listener["peeking"]
-    counts = (listener["accepted"], pending, *(listener[name] for name in _FAILURES))
-    return (
-        listener["address"],
-        listener["policy"],
-        listener["nodes"],
-        *map(str, counts),
-        shown,
-    )
 
 
 def as_top(facts: dict[str, Any]) -> str:
@@ -189,128 +129,30 @@ def as_top(facts: dict[str, Any]) -> str:
     nodes, actors = facts["nodes"], facts["actors"]
     total = sum(node["actors"] or 0 for node in nodes)
     rate = sum(node["rate"] or 0 for node in nodes)
-    summary = f"{_count(len(nodes), 'node')}, {_count(total, 'actor')}, {rate:.1f} messages/s"
-    titles = (*_NODES, "CPU", "LAG", "ACTORS", "MESSAGES/S")
-    rows = [(*_node(node), *_top_figures(node)) for node in nodes]
-    parts = [f"system {facts['pid']}: {summary}", "", *_table(titles, rows)]
-    blocked = [_blocked(node) for node in nodes if node["blocked"] is not None]
+    summary = f"{count_of(len(nodes), 'node')}, {count_of(total, 'actor')}, {rate:.1f} messages/s"
+    titles = (*NODES, "CPU", "LAG", "ACTORS", "MESSAGES/S")
+    rows = [(*node_cells(node), *node_figures(node)) for node in nodes]
+    parts = [f"system {facts['pid']}: {summary}", "", *table(titles, rows)]
+    blocked = [blocked_line(node) for node in nodes if node["blocked"] is not None]
     if blocked:
         parts += ["", *blocked]
     if facts.get("programs"):
-        shown = [(*_program(one), _percent(one["cpu"])) for one in facts["programs"]]
-        parts += ["", *_table((*_PROGRAMS, "CPU"), shown)]
+        shown = [(*program_cells(one), percent(one["cpu"])) for one in facts["programs"]]
+        parts += ["", *table((*PROGRAMS, "CPU"), shown)]
     if actors:
-        parts += ["", *_table(_ACTORS, [_actor(actor) for actor in actors])]
+        parts += ["", *table(ACTORS, [actor_cells(actor) for actor in actors])]
     if facts["requests"]:
-        parts += ["", *_table(_REQUESTS, list(map(_requests, facts["requests"])))]
+        parts += ["", *table(REQUESTS, list(map(request_cells, facts["requests"])))]
     if facts["handlers"]:
-        parts += ["", *_table(_HANDLERS, list(map(_handler, facts["handlers"])))]
+        parts += ["", *table(HANDLERS, list(map(handler_cells, facts["handlers"])))]
     return "\n".join(parts)
-
-
-def _top_figures(node: dict[str, Any]) -> tuple[str, ...]:
-    known = (_memory(node["rss"]), _percent(node["cpu"]))
-    if node["answering"]:
-        return (*known, f"{1000 * node['lag']:.1f} ms", str(node["actors"]), f"{node['rate']:.1f}")
-    if node["pid"] is not None and node["state"] == "READY":
-        return (*known, "not answering", _or_dash(node["actors"]), "-")
-    return (*known, "-", "-", "-")
-
-
-def _percent(part: float | None) -> str:
-    return "-" if part is None else f"{100 * part:.0f} %"
-
-
-def _handler(handler: dict[str, Any]) -> tuple[str, ...]:
-    times = [
-        f"{1000 * handler[kind][part]:.1f} ms" if handler[kind]["count"] else "-"
-        for kind in ("wait", "run")
-        for part in ("p50", "p99")
-    ]
-    return (
-        f"{_class_name(handler)}.{handler['method']}",
-        str(handler["run"]["count"]),
-        *times,
-        f"{handler['cpu_seconds']:.2f} s",
-    )
-
-
-def _requests(listener: dict[str, Any]) -> tuple[str, ...]:
-    times = [listener["p50"], listener["p99"]]
-    shown = ["-" if seconds is None else f"{1000 * seconds:.1f} ms" for seconds in times]
-    return (listener["listener"], f"{listener['rate']:.1f}", *shown)
-
-
-def _blocked(node: dict[str, Any]) -> str:
-    """Return the line about what keeps the loop of a node."""
-    block = node["blocked"]
-    lasts = f"{_duration(block['seconds'])}, since {block['since']}"
-    return f"{node['name']} is blocked by {block['actor']} ({block['message']}): {lasts}"
-
-
-def _actor(actor: dict[str, Any]) -> tuple[str, ...]:
-    return (
-        actor["name"],
-        _class_name(actor),
-        actor["node"],
-        _mailbox(actor),
-        "-" if actor["rate"] is None else f"{actor['rate']:.1f}",
-        _percent(actor["cpu"]),
-        _handling(actor),
-        ", ".join(actor["waiting_for"] or ()) or "-",
-        str(actor["restarts"]),
-    )
-
-
-def _mailbox(actor: dict[str, Any]) -> str:
-    size = f" ({_memory(actor['mailbox_bytes'])})" if actor["mailbox_bytes"] else ""
-    return _or_dash(actor["mailbox"]) + size
-
-
-def _handling(actor: dict[str, Any]) -> str:
-    concurrent = f"{actor['concurrent']} concurrent" if actor["concurrent"] else ""
-    if actor["handling"] is not None:
-        shown = f"{actor['handling']} {_duration(actor['handling_seconds'])}"
-        return f"{shown}, {concurrent}" if concurrent else shown
-    return concurrent or ("-" if actor["state"] in {"ready", None} else f"({actor['state']})")
-
-
-def _class_name(actor: dict[str, Any]) -> str:
-    name: str = actor["class"]
-    return name.rpartition(":")[2]
-
-
-def _duration(seconds: float) -> str:
-    if seconds < _MINUTE:
-        return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"
-    return f"{seconds // _MINUTE:.0f} min {seconds % _MINUTE:.0f} s"
-
-
-def _or_dash(figure: int | None) -> str:
-    return "-" if figure is None else str(figure)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def _memory(size: int | None) -> str:
-    return "-" if size is None else f"{size / _MIB:.1f} MiB"
-
-
-def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Give the lines of a table, each column as wide as its widest cell."""
-    lines = (titles, *rows)
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        yield "  ".join(map(str.ljust, line, widths)).rstrip()
 
 
 def as_nodes(nodes: Sequence[dict[str, Any]]) -> str:
     """Return nodes that a command started or renewed, one per line."""
     nodes = _printable(nodes)
     rows = [(node["name"], node["kind"], f"pid {node['pid']}", node["state"]) for node in nodes]
-    return "\n".join(_table(rows[0], rows[1:])) if rows else ""
+    return "\n".join(table(rows[0], rows[1:])) if rows else ""
 
 
 def as_ended(done: dict[str, Any]) -> str:
@@ -421,12 +263,12 @@ def _tree_item(item: dict[str, Any]) -> str:
     """Return one line: name, kind, state, restarts and last exit."""
     kind = item["kind"]
     if kind == "actor":
-        kind = f"{_class_name(item)} on {item['node']}"
+        kind = f"{class_name(item)} on {item['node']}"
     elif kind == "node" and item["pid"] is not None:
         kind = f"node, pid {item['pid']}"
     elif kind == "program":
         port = "" if item["port"] is None else f", port {item['port']}"
-        kind = f"program, pid {_or_dash(item['pid'])}{port}"
+        kind = f"program, pid {or_dash(item['pid'])}{port}"
     line = f"{item['name']}  ({kind})  {item['state']}"
     if item.get("answering") is False:
         line += "  not answering"
@@ -498,12 +340,12 @@ def as_profile(profile: dict[str, Any]) -> str:
             parts += [f"{head}: {node['error']}", ""]
             continue
         busy = 100 * node["cpu"] / (node["seconds"] or 1)
-        parts.append(f"{head}: {busy:.0f} % of a CPU, {_count(node['samples'], 'sample')}")
+        parts.append(f"{head}: {busy:.0f} % of a CPU, {count_of(node['samples'], 'sample')}")
         rows = [
             (f"{own:.3f} s", f"{whole:.3f} s", name, place)
             for name, place, own, whole in busiest(node, _MOST_FUNCTIONS)
         ]
-        parts += [*_table(("SELF", "TOTAL", "FUNCTION", "PLACE"), rows), ""]
+        parts += [*table(("SELF", "TOTAL", "FUNCTION", "PLACE"), rows), ""]
     return "\n".join(parts).rstrip()
 
 

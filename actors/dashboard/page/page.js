@@ -111,7 +111,7 @@ function show(look) {
     [number(node.actors), "n"], [number(node.rate, 1), "n"], [number(node.restarts), "n"],
     nodeActions(node.name),
   ]);
-  showGroups(look.nodes);
+  showGroups("groups", look.nodes, "nodes");
   const seconds = before ? (performance.now() - before.at) / 1000 : 0;
   const requests = new Map(look.requests.map((item) => [item.listener, item]));
   fill("listeners", look.listeners, (item) => {
@@ -138,6 +138,7 @@ function show(look) {
     item.name, [item.state, item.state === "READY" ? "good" : "bad"], [item.pid, "n"], [item.port, "n"],
     [percent(item.cpu), "n"], [mib(item.rss), "n"], [number(item.restarts), "n"], [item.health || "", "dim"],
     programActions(item.name)]);
+  showGroups("program-groups", look.programs, "instances");
   fill("busy", look.actors, (actor) => [
     button(actor.name, () => showActor(actor.name), "link"), [actor.class, "dim"], actor.node,
     [number(actor.mailbox), "n"],
@@ -157,34 +158,33 @@ function nodeActions(name) {
 
 function programActions(name) {
   const made = make("span");
-  const program = name.split("/")[0];
   made.append(
     button("restart", () => change(`Replace ${name} by a new process?`, "Restart", "restart", { name })), " ",
-    button("reload all", () => change(`Replace the processes of ${program} one after another?`, "Reload", "reload", { nodes: [program] })), " ",
     button("stop", () => change(`Stop ${name} for good?`, "Stop", "stop_any", { name }), "danger"));
   return made;
 }
 
-function showGroups(nodes) {
+// *things* is what there are more or fewer of: nodes of a group, or instances of a program.
+function showGroups(id, items, things) {
   const counts = new Map();
-  for (const node of nodes) {
-    const group = node.name.split("/")[0];
+  for (const item of items) {
+    const group = item.name.split("/")[0];
     if (group !== "admin") counts.set(group, (counts.get(group) || 0) + 1);
   }
-  const bar = byId("groups");
+  const bar = byId(id);
   const key = JSON.stringify([...counts]);
   if (bar.dataset.key === key) return;
   bar.dataset.key = key;
   bar.replaceChildren(...[...counts].map(([group, count]) => {
     const made = make("span", `${group}: ${count} `);
-    const scale = (to) => change(`Scale ${group} from ${count} to ${to} nodes?`, "Scale", "scale", { groups: { [group]: to } });
+    const scale = (to) => change(`Scale ${group} from ${count} to ${to} ${things}?`, "Scale", "scale", { groups: { [group]: to } });
     const less = button("−", () => scale(count - 1));
     less.disabled = count < 2;
-    less.setAttribute("aria-label", `one node less in ${group}`);
+    less.setAttribute("aria-label", `less ${things} of ${group}`);
     const more = button("+", () => scale(count + 1));
-    more.setAttribute("aria-label", `one node more in ${group}`);
+    more.setAttribute("aria-label", `more ${things} of ${group}`);
     made.append(less, " ", more, " ",
-      button("reload", () => change(`Replace the nodes of ${group} one after another?`, "Reload", "reload", { nodes: [group] })));
+      button("reload", () => change(`Replace the ${things === "nodes" ? things : "processes"} of ${group} one after another?`, "Reload", "reload", { nodes: [group] })));
     return made;
   }));
 }
@@ -248,6 +248,7 @@ function showActor(name) {
       `class     ${found.class}`, `node      ${found.node}`, `state     ${found.state}`, `restarts  ${found.restarts}`,
       `handling  ${found.handling ? `${found.handling} ${ms(found.handling_seconds)}` : "nothing"}`,
       `waits for ${found.waiting_for.join(", ") || "nobody"}`, `queued    ${found.queued} messages, ${found.queued_bytes} bytes of big ones`,
+      ...found.handlers.map((one) => `handled   ${one.run.count} × ${one.method}, half in ${ms(one.run.p50)}, 99 of 100 in ${ms(one.run.p99)}`),
       ...Object.entries(found.by_method).map(([method, count]) => `          ${count} × ${method}`),
       "", found.oldest.length ? "oldest first; age and sender of what has come since you looked" : "",
       ...found.oldest.map((message, index) => [String(index + 1).padStart(4), message.method,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from actors._actor.message_watch import MessageWatch, origin_of
 from actors._messaging.mailbox import Envelope
 from actors.nodes.health.sampling import actor_facts
+from actors.nodes.health.stats import handler_stats
 
 if TYPE_CHECKING:
     from actors._actor.cell import Cell
@@ -35,7 +36,9 @@ class MailboxLooks:
         self._watches: dict[int, tuple[MessageWatch, Timer]] = {}
 
     def look(self, name: str, most: int) -> dict[str, Any] | None:
-        """Return what an actor of this node has queued; None if there is none of that name.
+        """Return what an actor of this node has queued, and the times of the handlers of its class here.
+
+        None if there is no actor of that name.
 
         Args:
             name: of the actor.
@@ -46,6 +49,7 @@ class MailboxLooks:
         if cell is None:
             return None
         self._watch(cell)
+        path = cell.ref.cls_path
         handlers = [Envelope.of(item).handler for item in cell.mailbox.queue]
         return {
             **actor_facts(self._host, cell),
@@ -53,6 +57,7 @@ class MailboxLooks:
             "queued_bytes": cell.mailbox.bytes,
             "by_method": dict(Counter(handler.name for handler in handlers)),
             "oldest": [_shown(handler) for handler in islice(handlers, most)],
+            "handlers": handler_stats(row for row in self._host.times.raw() if row[0] == path),
         }
 
     def _watch(self, cell: Cell) -> None:

@@ -10,7 +10,7 @@ import heapq
 import os
 from contextlib import nullcontext
 from time import thread_time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from anyio import sleep
 
@@ -18,31 +18,61 @@ from actors._messaging.deadlock import pending_waits
 from actors.nodes.health.stats import resident_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from actors._actor.cell import Cell
     from actors._remoting.actor_host import ActorHost
 
-__all__ = ["ORDERS", "actor_facts", "busiest_first", "sample"]
+__all__ = ["ORDERS", "actor_facts", "first_rows", "matches", "sample"]
+
+T = TypeVar("T")
 
 ORDERS: Final[Mapping[str, tuple[str, ...]]] = {
     "mailbox": ("mailbox", "handling_seconds", "rate"),
     "handling": ("handling_seconds", "mailbox", "rate"),
     "rate": ("rate", "mailbox", "handling_seconds"),
     "cpu": ("cpu", "rate", "mailbox"),
+    "memory": ("mailbox_bytes", "mailbox", "rate"),
     "restarts": ("restarts", "mailbox", "rate"),
+    "name": ("name",),
+    "class": ("class", "name"),
+    "node": ("node", "name"),
 }
-"""For each order, the figures by which actors are compared, the first one first."""
+"""For each order, the facts by which actors are compared, the first one first."""
+_ALPHABETIC: Final = frozenset({"name", "class", "node"})
+"""The orders by text, the smallest first; by figures the largest come first."""
 _EVERY: Final = 0.1
 """Seconds between two measurements of how late the loop is."""
 
 
-def busiest_first(facts: Mapping[str, Any], by: str) -> tuple[float, ...]:
-    """Return the key to sort the facts of an actor by, the largest first."""
-    return tuple(facts[name] or 0 for name in ORDERS[by])
+def first_rows(
+    items: Iterable[T], rows: int, by: str, facts: Callable[[T], Mapping[str, Any]]
+) -> list[T]:
+    """Return the first *rows* of actors in an order.
+
+    Args:
+        items: the actors.
+        rows: how many are returned at most.
+        by: one of `ORDERS`.
+        facts: returns what is known of one; a figure that is not known counts as 0.
+    """
+    names = ORDERS[by]
+    if by in _ALPHABETIC:
+        return heapq.nsmallest(
+            rows, items, key=lambda item: [facts(item).get(name, "") for name in names]
+        )
+    return heapq.nlargest(rows, items, key=lambda item: [facts(item)[name] or 0 for name in names])
 
 
-async def sample(host: ActorHost, seconds: float, rows: int, by: str) -> dict[str, Any]:
+def matches(match: str, name: str, path: str) -> bool:
+    """Return whether an actor's name or the path of its class contains *match*, in any case."""
+    wanted = match.casefold()
+    return wanted in name.casefold() or wanted in path.casefold()
+
+
+async def sample(
+    host: ActorHost, seconds: float, rows: int, by: str, match: str = ""
+) -> dict[str, Any]:
     """Watch this node for *seconds* and say what it did.
 
     Args:
@@ -50,6 +80,7 @@ async def sample(host: ActorHost, seconds: float, rows: int, by: str) -> dict[st
         seconds: how long; with 0 there are no rates.
         rows: how many of the busiest actors are described.
         by: one of `ORDERS`.
+        match: text that the names or classes of those contain; "" is in all.
     """
     before = {uid: _handled(cell) for uid, cell in host.cells.items()} if seconds else {}
     used = dict(host.times.cpu)
@@ -70,15 +101,16 @@ async def sample(host: ActorHost, seconds: float, rows: int, by: str) -> dict[st
     figures = [
         (cell, _figures(cell, rates[uid], shares.get(uid, 0.0) if seconds else None))
         for uid, cell in cells
-        if rows
+        if rows and (not match or matches(match, cell.ref.name, cell.ref.cls_path))
     ]
-    top = heapq.nlargest(rows, figures, key=lambda item: busiest_first(item[1], by))
+    top = first_rows(figures, rows, by, lambda item: item[1])
     return {
         "pid": os.getpid(),
         "rss": resident_memory(),
         "cpu": round(cpu / took, 3) if seconds else None,
         "lag": round(lag, 6),
         "actors": len(host.cells),
+        "matching": len(figures),
         "rate": round(sum(rates.values()), 1) if seconds else None,
         "handlers": host.times.raw() if rows else [],
         "busiest": [actor_facts(host, cell, facts) for cell, facts in top],
@@ -109,6 +141,8 @@ def _figures(cell: Cell, rate: float, cpu: float | None = None) -> dict[str, Any
     """Return the figures by which actors are compared; *cpu* is a part of one CPU, None if not measured."""
     handling = None if cell.incarnation is None else cell.incarnation.message_loop.handling
     return {
+        "name": cell.ref.name,
+        "class": cell.ref.cls_path,
         "mailbox": len(cell.mailbox),
         "mailbox_bytes": cell.mailbox.bytes,
         "handling": None if handling is None else handling[0],
@@ -125,11 +159,9 @@ def actor_facts(
     """Return what is shown of an actor, with its *figures* if they have been read."""
     figures = _figures(cell, 0.0) if figures is None else figures
     return {
-        "name": cell.ref.name,
-        "class": cell.ref.cls_path,
+        **figures,
         "node": host.name,
         "state": cell.state.value,
-        **figures,
         "concurrent": 0 if cell.incarnation is None else cell.incarnation.message_loop.concurrent,
         "waiting_for": [target.ref.name for _, target in pending_waits(cell)],
     }
