@@ -10,7 +10,7 @@ TESTS  ?=
 MUTANTS ?=
 MINUTES ?= 60
 # The tests of what is compiled.
-SANITIZED ?= tests/machines/test_lease_timer.py tests/transport/test_twins.py tests/actor/test_message_twins.py tests/actor/test_first_step.py tests/messaging/test_mailbox.py tests/messaging/test_sender_turns.py tests/transport/test_ring_memory.py tests/transport/test_hostile_rings.py tests/transport/test_extensions_in_interpreters.py tests/programs/test_spawn.py
+SANITIZED ?= tests/machines/test_lease_timer.py tests/transport/test_twins.py tests/actor/test_message_twins.py tests/actor/test_first_step.py tests/messaging/test_mailbox.py tests/messaging/test_sender_turns.py tests/transport/test_ring_memory.py tests/transport/test_hostile_rings.py tests/transport/test_extensions_in_interpreters.py tests/programs/test_spawn.py tests/transport/test_thread_channel.py tests/transport/test_bell_watch.py
 # Test files run beside each other: most of a test's time is waiting.
 JOBS   ?= 4
 

@@ -27,18 +27,22 @@ __all__ = ["SOURCES", "checksum", "load", "not_loaded"]
 SOURCES: Final[dict[str, tuple[str, ...]]] = {
     "actors.transport._speedups": (
         "actors/transport/_speedups.c",
+        "actors/transport/_bell.c",
         "actors/transport/_copy.c",
         "actors/transport/_pack.c",
         "actors/transport/_plan.c",
+        "actors/transport/_thread.c",
         "actors/transport/_unpack.c",
     ),
-    "actors._actor._speedups": ("actors/_actor/_speedups.c",),
+    "actors._actor._speedups": ("actors/_actor/_speedups.c", "actors/_actor/_remote.c"),
     "actors.transport._ring": ("actors/transport/_ring.c",),
     "actors.machines._lease_timer": ("actors/machines/_lease_timer.c",),
     "actors.programs._speedups": ("actors/programs/_speedups.c",),
 }
 """By module of an extension: its C files, relative to the checkout."""
 
+_COMMON: Final = "transport/_common.h"
+"""Relative to the package."""
 _SWITCH: Final = "ACTORS_SPEEDUPS"
 
 
@@ -75,9 +79,14 @@ def not_loaded() -> str:
 
 
 def checksum(folder: Path) -> str:
-    """That of the C files of a folder, as a text; empty if there are none, as in an installed wheel."""
+    """That of the C files of a folder, as a text; empty if there are none, as in an installed wheel.
+
+    The header that all extensions have in common counts for each of them.
+    """
     total = 0
-    for path in sorted(path for kind in ("*.c", "*.h") for path in folder.glob(kind)):
+    common = folder.parent / _COMMON
+    paths = {path for kind in ("*.c", "*.h") for path in folder.glob(kind)}
+    for path in sorted({*paths, common} if common.exists() else paths):
         total = zlib.crc32(path.read_bytes(), total)
     return f"{total:08x}" if total else ""
 

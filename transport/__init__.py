@@ -78,6 +78,7 @@ from actors.transport.types.numpy import (
 )
 from actors.transport.types.registry import Extra, Local, local, register, register_immutable
 from actors.transport.types.tags import LEAVES, PLAIN
+from actors.transport.types.twins import SimpleArgs, copy_args
 from actors.transport.wire.frames import (
     ENVELOPE,
     FRAME_LIMIT,
@@ -141,6 +142,7 @@ __all__ = [
     "SegmentPoolStats",
     "SharedArray",
     "SharedBuffer",
+    "SimpleArgs",
     "StaleLease",
     "StillViewed",
     "ThreadChannel",
@@ -158,6 +160,7 @@ __all__ = [
     "attach_node",
     "attach_text",
     "choose_mode",
+    "copy_args",
     "copy_error",
     "detach_node",
     "drop_frames",

@@ -302,6 +302,17 @@ snapshot_args(PyObject *module, PyObject *const *args, Py_ssize_t count)
     return PyObject_Vectorcall(state->snapshot_args, args, count, NULL);
 }
 
+/* copy_args(args): a tuple of the copies of some arguments, or None. */
+PyObject *
+copy_args(PyObject *module, PyObject *args)
+{
+    PyObject *copied = PyTuple_CheckExact(args) ? copy_tuple(PyModule_GetState(module), args, 0) : NULL;
+    if (copied == NULL) {
+        Py_RETURN_NONE;
+    }
+    return copied;
+}
+
 /* copy_all(values): a list of the copies of some values, or None. */
 PyObject *
 copy_all(PyObject *module, PyObject *values)

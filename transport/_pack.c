@@ -711,6 +711,17 @@ pack_keywords(Packer *packer, PyObject *kwargs)
     return fields;
 }
 
+/* simple_args(args): fields for the arguments of a call, or None: that takes Python code. */
+static PyObject *
+simple_args(PyObject *self, PyObject *args)
+{
+    PyObject *fields = PyTuple_CheckExact(args) ? pack_args((Packer *)self, args) : NULL;
+    if (fields == NULL) {
+        Py_RETURN_NONE;
+    }
+    return fields;
+}
+
 /* encode_args(args, kwargs): fields for both, None for no keywords. */
 static PyObject *
 encode_args(PyObject *self, PyObject *const *args, Py_ssize_t count)
@@ -811,6 +822,7 @@ packer_dealloc(PyObject *self)
 static PyMethodDef packer_methods[] = {
     {"encode_args", (PyCFunction)(void (*)(void))encode_args, METH_FASTCALL, "See codec/encoder.py."},
     {"encode_value", (PyCFunction)(void (*)(void))encode_value, METH_FASTCALL, "See codec/encoder.py."},
+    {"simple_args", simple_args, METH_O, "Fields for the arguments of a call, or None: that takes Python code."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -9,15 +9,10 @@
    the end. A mark is a record without a body: what comes next comes over the socket.
 */
 
-#define _GNU_SOURCE /* RUSAGE_THREAD */
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
+#include "_common.h"
 #include <stdatomic.h>
-#include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
-#include <time.h>
 
 #define SIZE (128 * 1024)
 #define DATA 192              /* where the records begin */
@@ -60,24 +55,6 @@ typedef struct {
     uint64_t other;           /* theirs, as it was read last */
     uint64_t until;           /* the time at which a Reader stops looking */
 } Side;
-
-static uint64_t
-now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
-}
-
-static inline void
-relax(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}
 
 static inline uint64_t
 padded(uint64_t size)
@@ -188,7 +165,7 @@ write_record(Side *self, uint32_t kind, uint64_t number, const char *body, uint6
 
 /* put(lane, body, number): writes a record, unless there is no room or the reader sleeps. */
 static PyObject *
-put(PyObject *object, PyObject *const *args, Py_ssize_t count)
+put_record(PyObject *object, PyObject *const *args, Py_ssize_t count)
 {
     Side *self = (Side *)object;
     if (count != 3 || !PyBytes_CheckExact(args[1])) {
@@ -330,7 +307,7 @@ watch(PyObject *object, PyObject *given)
     if (PyErr_Occurred()) {
         return NULL;
     }
-    ((Side *)object)->until = now() + window;
+    ((Side *)object)->until = nanoseconds() + window;
     Py_RETURN_NONE;
 }
 
@@ -343,7 +320,7 @@ look(PyObject *object, PyObject *given)
     if (PyErr_Occurred() || !is_open(self)) {
         return NULL;
     }
-    uint64_t began = now(), time = began;
+    uint64_t began = nanoseconds(), time = began;
     do {
         for (int i = 0; i < 16; i++) {
             int found = refresh(self);
@@ -352,23 +329,9 @@ look(PyObject *object, PyObject *given)
             }
             relax();
         }
-        time = now();
+        time = nanoseconds();
     } while (time - began < spin);
     return PyLong_FromLong(time < self->until ? NOT_YET : OVER);
-}
-
-/* preemptions(): how often this thread has lost its CPU to another one that wanted it, so far. */
-static PyObject *
-preemptions(PyObject *Py_UNUSED(object), PyObject *Py_UNUSED(none))
-{
-    long count = 0;
-#ifdef RUSAGE_THREAD
-    struct rusage usage;
-    if (getrusage(RUSAGE_THREAD, &usage) == 0) {
-        count = usage.ru_nivcsw;
-    }
-#endif
-    return PyLong_FromLong(count);
 }
 
 /* sleep(state): the socket has to wake us from now on; False if something is there, and we do not sleep. */
@@ -405,7 +368,7 @@ wake(PyObject *object, PyObject *Py_UNUSED(none))
 /* ------------------------------------------------------------ the module */
 
 static PyMethodDef writer_methods[] = {
-    {"put", (PyCFunction)(void (*)(void))put, METH_FASTCALL, "Write a record, if that can be done."},
+    {"put", (PyCFunction)(void (*)(void))put_record, METH_FASTCALL, "Write a record, if that can be done."},
     {"mark", mark, METH_O, "Say that what comes next comes over the socket; return the free bytes."},
     {"free", free_, METH_NOARGS, "Return the free bytes, or 0 if the reader prefers the socket."},
     {"close", close_side, METH_NOARGS, "Unmap the memory."},
@@ -450,50 +413,18 @@ static PyType_Spec reader_spec = {
 };
 
 static int
-add_type(PyObject *module, PyType_Spec *spec)
-{
-    PyObject *type = PyType_FromModuleAndSpec(module, spec, NULL);
-    int failed = type == NULL ? -1 : PyModule_AddType(module, (PyTypeObject *)type);
-    Py_XDECREF(type);
-    return failed;
-}
-
-static int
 start(PyObject *module)
 {
-    if (add_type(module, &writer_spec) || add_type(module, &reader_spec)) {
+    if (add_type(module, &writer_spec) == NULL || add_type(module, &reader_spec) == NULL
+        || PyModule_AddIntMacro(module, SIZE) || PyModule_AddIntMacro(module, ROOM) || PyModule_AddIntMacro(module, MARK)
+        || PyModule_AddIntMacro(module, ASLEEP) || PyModule_AddIntMacro(module, AWAY)
+        || PyModule_AddIntMacro(module, FULL) || PyModule_AddIntMacro(module, WAKE_IT)
+        || PyModule_AddIntMacro(module, WRITTEN) || PyModule_AddIntMacro(module, BELL)
+        || PyModule_AddIntMacro(module, OVER) || PyModule_AddIntMacro(module, FOUND)
+        || PyModule_AddIntMacro(module, NOT_YET)) {
         return -1;
     }
-    const struct { const char *name; long value; } numbers[] = {
-        {"SIZE", SIZE}, {"ROOM", ROOM}, {"MARK", MARK}, {"ASLEEP", ASLEEP}, {"AWAY", AWAY},
-        {"FULL", FULL}, {"WAKE_IT", WAKE_IT}, {"WRITTEN", WRITTEN}, {"BELL", BELL}, {"OVER", OVER}, {"FOUND", FOUND}, {"NOT_YET", NOT_YET},
-    };
-    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
-        if (PyModule_AddIntConstant(module, numbers[i].name, numbers[i].value)) {
-            return -1;
-        }
-    }
-    return PyModule_AddStringConstant(module, "CHECKSUM", ACTORS_CHECKSUM);
+    return add_checksum(module);
 }
 
-static PyModuleDef_Slot slots[] = {
-    {Py_mod_exec, start},
-#if PY_VERSION_HEX >= 0x030C0000
-    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
-#endif
-    {0, NULL},
-};
-
-static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT,
-    .m_name = "actors.transport._ring",
-    .m_doc = "A ring in shared memory between two processes.",
-    .m_size = 0,
-    .m_slots = slots,
-};
-
-PyMODINIT_FUNC
-PyInit__ring(void)
-{
-    return PyModuleDef_Init(&definition);
-}
+EXTENSION(PyInit__ring, start, "actors.transport._ring", "A ring in shared memory between two processes.", .m_size = 0)

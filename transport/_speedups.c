@@ -49,25 +49,43 @@ prepare(PyObject *module, PyObject *args)
     Py_RETURN_NONE;
 }
 
+static const Place places[] = {
+    PLACE(ThreadChannel, "_closed", channel_closed),
+    PLACE(ThreadChannel, "congested", channel_congested),
+    PLACE(ThreadChannel, "_inbound", channel_inbound),
+    PLACE(ThreadChannel, "_outbound", channel_outbound),
+    PLACE(ThreadChannel, "_sent", channel_sent),
+    PLACE(ThreadChannel, "_most", channel_most),
+    PLACE(ThreadChannel, "_high", channel_high),
+    PLACE(ThreadChannel, "_shared_from", channel_shared_from),
+    PLACE(OneWayQueue, "lanes", queue_lanes),
+    PLACE(OneWayQueue, "receiver_awake", queue_awake),
+    PLACE(OneWayQueue, "sent", queue_sent),
+    PLACE(OneWayQueue, "taken", queue_taken),
+    PLACE(OneWayQueue, "bell", queue_bell),
+};
+
+static const Name given[] = {NAME(channel_twin), NAME(by_reference)};
+
+static PyObject *
+bind(PyObject *module, PyObject *args, PyObject *keywords)
+{
+    return bind_all(PyModule_GetState(module), args, keywords, places, COUNT(places), given, COUNT(given));
+}
+
 static PyMethodDef functions[] = {
     {"all_leaves", all_leaves, METH_O, "Whether the type of each value is a leaf's."},
     {"snapshot", (PyCFunction)(void (*)(void))snapshot, METH_FASTCALL, "See codec/snapshot.py."},
     {"snapshot_args", (PyCFunction)(void (*)(void))snapshot_args, METH_FASTCALL, "See codec/snapshot.py."},
+    {"bind", (PyCFunction)(void (*)(void))bind, METH_VARARGS | METH_KEYWORDS,
+     "Note where the slots of classes are, and what is used beside them."},
     {"copy_all", copy_all, METH_O, "A list of copies of some values, or None: it is left to the twin."},
+    {"copy_args", copy_args, METH_O, "A tuple of copies of some arguments, or None: as `copy_all`."},
+    {"take_queued", (PyCFunction)(void (*)(void))take_queued, METH_FASTCALL, "See channels/thread_channel.py."},
     {"pack", (PyCFunction)(void (*)(void))pack, METH_FASTCALL, "The bytes of a message."},
     {"prepare", prepare, METH_VARARGS, "Hand over twins and classes."},
     {NULL, NULL, 0, NULL},
 };
-
-static PyTypeObject *
-add_type(PyObject *module, PyType_Spec *spec)
-{
-    PyTypeObject *type = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, NULL);
-    if (type != NULL && PyModule_AddType(module, type) < 0) {
-        Py_CLEAR(type);
-    }
-    return type;
-}
 
 /* The numbers that types/tags.py has, too, for a test that compares them. */
 static int
@@ -80,60 +98,68 @@ add_numbers(PyObject *module)
         || PyModule_AddIntMacro(module, TAG_NAMEDTUPLE) || PyModule_AddIntMacro(module, DEEPEST);
 }
 
+static const Name objects[] = {
+    NAME(plan_type), NAME(packed_value_type), NAME(packer_type), NAME(unpacker_type), NAME(plans), NAME(ext_type),
+    NAME(empty), NAME(timezone), NAME(snapshot), NAME(snapshot_args), NAME(ThreadChannel), NAME(OneWayQueue),
+    NAME(channel_twin), NAME(by_reference), NAME(bell_type), NAME(deque), NAME(append), NAME(popleft),
+};
+
+static const Name texts[] = {
+    NAME(tzinfo), NAME(send), {"_name_", offsetof(State, name)}, {"_wake_receiver", offsetof(State, wake_receiver)},
+};
+
+/* The class of queues, and its methods. */
+static int
+find_deque(State *state)
+{
+    PyObject *collections = PyImport_ImportModule("collections");
+    state->deque = collections == NULL ? NULL : PyObject_GetAttrString(collections, "deque");
+    Py_XDECREF(collections);
+    if (state->deque == NULL || (state->append = PyObject_GetAttrString(state->deque, "append")) == NULL) {
+        return -1;
+    }
+    state->popleft = PyObject_GetAttrString(state->deque, "popleft");
+    return state->popleft == NULL ? -1 : 0;
+}
+
 static int
 start(PyObject *module)
 {
     State *state = PyModule_GetState(module);
-    if (add_numbers(module) || PyModule_AddStringConstant(module, "CHECKSUM", ACTORS_CHECKSUM) < 0
-        || (state->plan_type = add_type(module, &plan_spec)) == NULL
-        || (state->packed_value_type = add_type(module, &packed_value_spec)) == NULL
-        || (state->packer_type = add_type(module, &packer_spec)) == NULL
-        || (state->unpacker_type = add_type(module, &unpacker_spec)) == NULL
-        || (state->plans = PyDict_New()) == NULL || PyModule_AddObjectRef(module, "plans", state->plans) < 0
-        || (state->empty = PyTuple_New(0)) == NULL
-        || (state->tzinfo = PyUnicode_InternFromString("tzinfo")) == NULL
-        || (state->name = PyUnicode_InternFromString("_name_")) == NULL) {
-        return -1;
-    }
     state->snapshot = Py_NewRef(Py_None);
     state->snapshot_args = Py_NewRef(Py_None);
     state->timezone = Py_NewRef(Py_None);
     state->ext_type = Py_NewRef(Py_None);
-    return 0;
+    PyType_Spec *specs[] = {&plan_spec, &packed_value_spec, &packer_spec, &unpacker_spec, &bell_spec};
+    PyTypeObject **types[] = {&state->plan_type, &state->packed_value_type, &state->packer_type, &state->unpacker_type,
+                              &state->bell_type};
+    for (size_t i = 0; i < COUNT(specs); i++) {
+        PyTypeObject *type = add_type(module, specs[i]);
+        if (type == NULL) {
+            return -1;
+        }
+        *types[i] = (PyTypeObject *)Py_NewRef(type);
+    }
+    if (find_deque(state) < 0 || add_methods(module, "actors.transport._speedups.ThreadChannelMethods", thread_channel_slots) < 0
+        || add_numbers(module) || intern(state, texts, COUNT(texts)) < 0 || (state->plans = PyDict_New()) == NULL
+        || PyModule_AddObjectRef(module, "plans", state->plans) < 0 || (state->empty = PyTuple_New(0)) == NULL) {
+        return -1;
+    }
+    return add_checksum(module);
 }
 
 static int
 traverse(PyObject *module, visitproc visit, void *arg)
 {
-    State *state = PyModule_GetState(module);
-    Py_VISIT(state->plan_type);
-    Py_VISIT(state->packed_value_type);
-    Py_VISIT(state->packer_type);
-    Py_VISIT(state->unpacker_type);
-    Py_VISIT(state->plans);
-    Py_VISIT(state->timezone);
-    Py_VISIT(state->ext_type);
-    Py_VISIT(state->snapshot);
-    Py_VISIT(state->snapshot_args);
-    return 0;
+    return visit_all(PyModule_GetState(module), objects, COUNT(objects), visit, arg);
 }
 
 static int
 clear(PyObject *module)
 {
     State *state = PyModule_GetState(module);
-    Py_CLEAR(state->plan_type);
-    Py_CLEAR(state->packed_value_type);
-    Py_CLEAR(state->packer_type);
-    Py_CLEAR(state->unpacker_type);
-    Py_CLEAR(state->plans);
-    Py_CLEAR(state->empty);
-    Py_CLEAR(state->tzinfo);
-    Py_CLEAR(state->name);
-    Py_CLEAR(state->timezone);
-    Py_CLEAR(state->ext_type);
-    Py_CLEAR(state->snapshot);
-    Py_CLEAR(state->snapshot_args);
+    clear_all(state, objects, COUNT(objects));
+    clear_all(state, texts, COUNT(texts));
     return 0;
 }
 
@@ -143,28 +169,5 @@ end(void *module)
     clear(module);
 }
 
-static PyModuleDef_Slot slots[] = {
-    {Py_mod_exec, start},
-#if PY_VERSION_HEX >= 0x030C0000
-    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
-#endif
-    {0, NULL},
-};
-
-static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT,
-    .m_name = "actors.transport._speedups",
-    .m_doc = "C twins of functions of actors.transport.",
-    .m_size = sizeof(State),
-    .m_methods = functions,
-    .m_slots = slots,
-    .m_traverse = traverse,
-    .m_clear = clear,
-    .m_free = end,
-};
-
-PyMODINIT_FUNC
-PyInit__speedups(void)
-{
-    return PyModuleDef_Init(&definition);
-}
+EXTENSION(PyInit__speedups, start, "actors.transport._speedups", "C twins of functions of actors.transport.",
+          .m_size = sizeof(State), .m_methods = functions, .m_traverse = traverse, .m_clear = clear, .m_free = end)

@@ -10,8 +10,7 @@
 #ifndef ACTORS_TRANSPORT_SPEEDUPS_H
 #define ACTORS_TRANSPORT_SPEEDUPS_H
 
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
+#include "_common.h"
 
 /* Levels that are handled here; the twins go to MAX_DEPTH of types/tags.py, and no C stack is short of these. */
 #define DEEPEST 100
@@ -61,6 +60,14 @@ typedef struct {
     PyObject *timezone;       /* the class */
     PyObject *snapshot;       /* twins */
     PyObject *snapshot_args;
+    PyTypeObject *ThreadChannel; /* classes, by `bind`, and where their slots are */
+    PyTypeObject *OneWayQueue;
+    PyTypeObject *bell_type;
+    Py_ssize_t channel_closed, channel_congested, channel_inbound, channel_outbound, channel_sent, channel_most, channel_high,
+        channel_shared_from;
+    Py_ssize_t queue_lanes, queue_awake, queue_sent, queue_taken, queue_bell;
+    PyObject *channel_twin, *by_reference;
+    PyObject *deque, *append, *popleft, *send, *wake_receiver;
 } State;
 
 /* _pack.c */
@@ -73,6 +80,15 @@ PyObject *copy_value(State *state, PyObject *value, int depth);
 PyObject *snapshot(PyObject *module, PyObject *const *args, Py_ssize_t count);
 PyObject *snapshot_args(PyObject *module, PyObject *const *args, Py_ssize_t count);
 PyObject *copy_all(PyObject *module, PyObject *values);
+PyObject *copy_args(PyObject *module, PyObject *args);
+
+/* _thread.c */
+extern PyType_Slot thread_channel_slots[];
+PyObject *take_queued(PyObject *module, PyObject *const *args, Py_ssize_t count);
+
+/* _bell.c */
+extern PyType_Spec bell_spec;
+void ring_bell(PyObject *bell, PyObject *own);
 
 /* _plan.c */
 int read_fields(Plan *plan, PyObject *instance, PyObject **values); /* new references; 0: gives up */

@@ -7,104 +7,17 @@
    is. State belongs to the module, so that each sub-interpreter has its own.
 */
 
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
-#include <stddef.h>
-#include <structmember.h>
+#include "_speedups.h"
 #include <time.h>
 
 #define MESSAGES_PER_CLOCK 4
 #define MOST_IN_A_ROW 64
 #define MOST_SECONDS 0.010
 #define DEEPEST 8
-/* Length from which a text may have so many bytes that they count, as in byte_bound.py. */
-#define TEXT_COUNTED_FROM (16 * 1024)
-
-/* ------------------------------------------------------------ state of the module */
-
-typedef struct {
-    PyTypeObject *Ref, *Handler, *Envelope, *WaitQueue, *SenderTurns, *Mailbox, *Cell, *MessageLoop, *Stepper,
-        *StepBudget;
-    Py_ssize_t ref_handlers, ref_target, ref_ask_timeout, ref_make_waiter;
-    Py_ssize_t handler_fn, handler_plain, handler_steps, handler_least, handler_most;
-    Py_ssize_t envelope_handler, envelope_args, envelope_kwargs, envelope_reply, envelope_deadline,
-        envelope_hooks, envelope_request;
-    Py_ssize_t queue_waiting, queue_turns;
-    Py_ssize_t turns_held, turns_left, turns_me, turns_task;
-    Py_ssize_t mailbox_queue, mailbox_limit, mailbox_waker, mailbox_wait_queue, mailbox_deferring;
-    Py_ssize_t cell_mailbox, cell_draining, cell_incarnation;
-    Py_ssize_t loop_halt, loop_handled, loop_actor, loop_current, loop_since, loop_stepper, loop_rest,
-        loop_idleness, loop_cell, loop_left, loop_activity;
-    Py_ssize_t stepper_budget, stepper_context, stepper_loop, stepper_task;
-    Py_ssize_t budget_depth, budget_left, budget_spent;
-    /* What `bind` is given beside the classes. */
-    PyObject *cell_twin, *snapshot_args, *sized, *answer, *rest, *set_awaited, *current_tasks, *swap_task,
-        *current_task, *tell_twin, *ask_twin, *send_in_turn, *ask_when_room, *give_up, *turn, *fenced;
-    PyObject *deque, *deque_append, *deque_popleft;
-    PyTypeObject *Suspended, *Reply, *Sending;
-    PyObject *zero, *nothing;
-    PyObject *no_keywords; /* of all messages without any, as that of the links: nobody writes to it */
-    PyObject *n_append, *n_awaited, *n_cancelling, *n_deliver, *n_done, *n_handle_now, *n_message_loop, *n_on_taken,
-        *n_open, *n_send, *n_send_when_room, *n_set_result, *n_take, *n_try_send, *n_popleft, *n_module, *numpy,
-        *n_close, *n_throw, *n_set_exception, *n_cancelled;
-} State;
 
 static struct PyModuleDef definition;
 
 /* ------------------------------------------------------------ small things */
-
-static inline PyObject *
-get(PyObject *object, Py_ssize_t at)
-{
-    return *(PyObject **)((char *)object + at);
-}
-
-static inline long
-number_at(PyObject *object, Py_ssize_t at)
-{
-    PyObject *value = get(object, at);
-    return value == NULL ? -1 : PyLong_AsLong(value);
-}
-
-static inline void
-put(PyObject *object, Py_ssize_t at, PyObject *value)
-{
-    PyObject **place = (PyObject **)((char *)object + at);
-    PyObject *before = *place;
-    *place = Py_NewRef(value);
-    Py_XDECREF(before);
-}
-
-static inline int
-put_new(PyObject *object, Py_ssize_t at, PyObject *value)
-{
-    if (value == NULL) {
-        return -1;
-    }
-    put(object, at, value);
-    Py_DECREF(value);
-    return 0;
-}
-
-/* Whether `object`, which may be missing, is of a class that `bind` knows, so that its slots can be read. */
-static inline int
-is_a(PyObject *object, PyTypeObject *type)
-{
-    return object != NULL && type != NULL && (Py_TYPE(object) == type || PyType_IsSubtype(Py_TYPE(object), type));
-}
-
-static inline State *
-state_of(PyObject *object)
-{
-    return PyType_GetModuleState(Py_TYPE(object));
-}
-
-static PyObject *
-not_bound(const char *what)
-{
-    PyErr_Format(PyExc_TypeError, "%s is not of the class that has its C twin", what);
-    return NULL;
-}
 
 static inline double
 now(void)
@@ -116,99 +29,6 @@ now(void)
     clock_gettime(CLOCK_MONOTONIC, &at);
     return (double)at.tv_sec + (double)at.tv_nsec * 1e-9;
 #endif
-}
-
-/* The exception that is being raised, which no longer is. */
-static PyObject *
-take_error(void)
-{
-#if PY_VERSION_HEX >= 0x030C0000
-    return PyErr_GetRaisedException();
-#else
-    PyObject *type, *value, *trace;
-    PyErr_Fetch(&type, &value, &trace);
-    PyErr_NormalizeException(&type, &value, &trace);
-    if (trace != NULL && value != NULL) {
-        PyException_SetTraceback(value, trace);
-    }
-    Py_XDECREF(type);
-    Py_XDECREF(trace);
-    return value;
-#endif
-}
-
-static void
-raise_again(PyObject *error)
-{
-#if PY_VERSION_HEX >= 0x030C0000
-    PyErr_SetRaisedException(error);
-#else
-    PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(error)), error, PyException_GetTraceback(error));
-#endif
-}
-
-static inline PyObject *
-call_method(PyObject *object, PyObject *name)
-{
-    return PyObject_VectorcallMethod(name, &object, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
-}
-
-static inline PyObject *
-call_method_with(PyObject *object, PyObject *name, PyObject *argument)
-{
-    PyObject *arguments[] = {object, argument};
-    return PyObject_VectorcallMethod(name, arguments, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
-}
-
-/* Truth of what a method returns; -1 with an error. */
-static int
-is_true(PyObject *answer)
-{
-    if (answer == NULL) {
-        return -1;
-    }
-    int truth = answer == Py_True ? 1 : answer == Py_False ? 0 : PyObject_IsTrue(answer);
-    Py_DECREF(answer);
-    return truth;
-}
-
-/* What a Python twin returns: method `name` of `twin` for `arguments`, the first of which is the object. */
-static PyObject *
-by_twin(PyObject *twin, PyObject *name, PyObject *const *arguments, Py_ssize_t count)
-{
-    if (twin == NULL) {
-        return not_bound("this object");
-    }
-    PyObject *function = PyObject_GetAttr(twin, name);
-    if (function == NULL) {
-        return NULL;
-    }
-    PyObject *result = PyObject_Vectorcall(function, arguments, count, NULL);
-    Py_DECREF(function);
-    return result;
-}
-
-/* A leaf that is never big, so that nothing is copied and nothing counted. */
-static inline int
-is_small_leaf(PyObject *value)
-{
-    PyTypeObject *type = Py_TYPE(value);
-    if (type == &PyLong_Type || type == &PyFloat_Type || type == &PyBool_Type || value == Py_None) {
-        return 1;
-    }
-    return (type == &PyUnicode_Type && PyUnicode_GET_LENGTH(value) <= TEXT_COUNTED_FROM)
-        || (type == &PyBytes_Type && PyBytes_GET_SIZE(value) <= TEXT_COUNTED_FROM);
-}
-
-static int
-all_small_leaves(PyObject *values)
-{
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(values); i++) {
-        if (!is_small_leaf(PyTuple_GET_ITEM(values, i))) {
-            return 0;
-        }
-    }
-    return 1;
 }
 
 /* ------------------------------------------------------------ envelopes */
@@ -249,6 +69,23 @@ envelope_init(PyObject *self, PyObject *args, PyObject *keywords)
     return 0;
 }
 
+/* An envelope, made without calling its class. */
+PyObject *
+new_envelope(State *st, PyObject *handler, PyObject *args, PyObject *keywords, PyObject *reply)
+{
+    PyObject *envelope = st->Envelope->tp_alloc(st->Envelope, 0);
+    if (envelope != NULL) {
+        put(envelope, st->envelope_handler, handler);
+        put(envelope, st->envelope_args, args);
+        put(envelope, st->envelope_kwargs, keywords);
+        put(envelope, st->envelope_reply, reply);
+        put(envelope, st->envelope_deadline, Py_None);
+        put(envelope, st->envelope_hooks, Py_None);
+        put(envelope, st->envelope_request, st->zero);
+    }
+    return envelope;
+}
+
 /* ------------------------------------------------------------ mailbox */
 
 /* Wake the actor, if it waits for a message. */
@@ -271,7 +108,7 @@ wake(State *st, PyObject *mailbox)
     return done < 0 ? -1 : 0;
 }
 
-static int
+int
 put_item(State *st, PyObject *mailbox, PyObject *item)
 {
     PyObject *queue = get(mailbox, st->mailbox_queue), *answer;
@@ -385,7 +222,7 @@ open_mailbox(State *st, PyObject *cell)
 }
 
 /* Whether the arguments of a message may hold no bytes that count: as `never_big`, and data objects. */
-static int
+int
 never_big(State *st, PyObject *args)
 {
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(args); i++) {
@@ -408,6 +245,22 @@ never_big(State *st, PyObject *args)
     return 1;
 }
 
+/* The arguments of a message without keywords as they are now, or NULL: its twin makes the error that the sender gets. */
+static PyObject *
+copied_args(State *st, PyObject *args, PyObject *keywords)
+{
+    PyObject *both[] = {args, keywords};
+    PyObject *copies = PyObject_Vectorcall(st->snapshot_args, both, 2, NULL), *copied = NULL;
+    if (copies == NULL) {
+        PyErr_Clear();
+    }
+    else if (PyTuple_CheckExact(copies) && PyTuple_GET_SIZE(copies) == 2) {
+        copied = Py_NewRef(PyTuple_GET_ITEM(copies, 0));
+    }
+    Py_XDECREF(copies);
+    return copied;
+}
+
 static PyObject *
 cell_send(PyObject *self, PyTypeObject *type, PyObject *const *args, Py_ssize_t count, PyObject *names)
 {
@@ -421,29 +274,20 @@ cell_send(PyObject *self, PyTypeObject *type, PyObject *const *args, Py_ssize_t 
         || !PyTuple_CheckExact(values) || !PyDict_CheckExact(keywords) || PyDict_GET_SIZE(keywords)) {
         return by_twin(st->cell_twin, st->n_send, all, 4);
     }
-    PyObject *copied = NULL;
-    if (!all_small_leaves(values) && !never_big(st, values)) {
+    int small = all_small_leaves(values);
+    if (!small && !never_big(st, values)) {
         return PyErr_Occurred() ? NULL : by_twin(st->cell_twin, st->n_send, all, 4);
     }
     int room = has_room(st, mailbox);
     if (room <= 0) {
         return room < 0 ? NULL : Py_NewRef(Py_False);
     }
-    if (!all_small_leaves(values)) {
-        PyObject *both[] = {values, keywords};
-        copied = PyObject_Vectorcall(st->snapshot_args, both, 2, NULL);
-        if (copied == NULL || !PyTuple_CheckExact(copied) || PyTuple_GET_SIZE(copied) != 2) {
-            if (copied == NULL) {
-                /* The twin makes the error of it that the sender gets. */
-                PyErr_Clear();
-            }
-            Py_XDECREF(copied);
-            return by_twin(st->cell_twin, st->n_send, all, 4);
-        }
-        values = PyTuple_GET_ITEM(copied, 0);
+    values = small ? Py_NewRef(values) : copied_args(st, values, keywords);
+    if (values == NULL) {
+        return by_twin(st->cell_twin, st->n_send, all, 4);
     }
     PyObject *item = PyTuple_Pack(4, handler, values, keywords, Py_None);
-    Py_XDECREF(copied);
+    Py_DECREF(values);
     if (item == NULL) {
         return NULL;
     }
@@ -496,18 +340,8 @@ cell_try_send(PyObject *self, PyTypeObject *type, PyObject *const *args, Py_ssiz
     if (room <= 0) {
         return room < 0 ? NULL : Py_NewRef(Py_False);
     }
-    if (!small) {
-        PyObject *both[] = {values, keywords};
-        PyObject *copied = PyObject_Vectorcall(st->snapshot_args, both, 2, NULL);
-        if (copied == NULL || !PyTuple_CheckExact(copied) || PyTuple_GET_SIZE(copied) != 2) {
-            if (copied == NULL) {
-                PyErr_Clear(); /* as in `send` */
-            }
-            Py_XDECREF(copied);
-            return by_twin(st->cell_twin, st->n_try_send, all, 2);
-        }
-        put(envelope, st->envelope_args, PyTuple_GET_ITEM(copied, 0));
-        Py_DECREF(copied);
+    if (!small && put_new(envelope, st->envelope_args, copied_args(st, values, keywords)) < 0) {
+        return by_twin(st->cell_twin, st->n_try_send, all, 2);
     }
     return handle_or_put(st, self, mailbox, envelope, Py_True);
 }
@@ -605,25 +439,28 @@ suspended_am_send(PyObject *object, PyObject *value, PyObject **result)
     return status;
 }
 
+/* What `send` of a coroutine returns for what its `am_send` has come to. */
+static PyObject *
+as_send(PySendResult status, PyObject *result)
+{
+    if (status != PYGEN_RETURN) {
+        return status == PYGEN_NEXT ? result : NULL;
+    }
+    PyObject *stop = PyObject_CallOneArg(PyExc_StopIteration, result);
+    Py_DECREF(result);
+    if (stop != NULL) {
+        PyErr_SetObject(PyExc_StopIteration, stop);
+        Py_DECREF(stop);
+    }
+    return NULL;
+}
+
 static PyObject *
 suspended_send(PyObject *self, PyObject *value)
 {
     PyObject *result;
-    switch (suspended_am_send(self, value, &result)) {
-    case PYGEN_NEXT:
-        return result;
-    case PYGEN_RETURN: {
-        PyObject *stop = PyObject_CallOneArg(PyExc_StopIteration, result);
-        Py_DECREF(result);
-        if (stop != NULL) {
-            PyErr_SetObject(PyExc_StopIteration, stop);
-            Py_DECREF(stop);
-        }
-        return NULL;
-    }
-    default:
-        return NULL;
-    }
+    PySendResult status = suspended_am_send(self, value, &result);
+    return as_send(status, result);
 }
 
 static PyObject *
@@ -792,22 +629,11 @@ reply_am_send(PyObject *self, PyObject *Py_UNUSED(value), PyObject **result)
 }
 
 static PyObject *
-stop_iteration(PyObject *result)
-{
-    PyObject *stop = PyObject_CallOneArg(PyExc_StopIteration, result);
-    Py_DECREF(result);
-    if (stop != NULL) {
-        PyErr_SetObject(PyExc_StopIteration, stop);
-        Py_DECREF(stop);
-    }
-    return NULL;
-}
-
-static PyObject *
 reply_next(PyObject *self)
 {
     PyObject *result;
-    return reply_outcome((Reply *)self, &result) == PYGEN_RETURN ? stop_iteration(result) : NULL;
+    PySendResult status = reply_outcome((Reply *)self, &result);
+    return as_send(status, result);
 }
 
 /* The future, made now if there is none. */
@@ -1278,85 +1104,80 @@ take_item(State *st, PyObject *mailbox, PyObject *queue)
     return call_method(queue, st->n_popleft);
 }
 
-/* Run the handler of a tell: NULL with an error, None if it has ended, or a `Suspended`. */
+/* Run a handler to its first wait: what it has returned; or NULL, and `rest` is what is to be awaited; or, with an
+   error, NULL as well. */
+static PyObject *
+begin_handler(State *st, PyObject *handler, PyObject *actor, PyObject *args, PyObject *keywords, PyObject **rest)
+{
+    PyObject *fn = get(handler, st->handler_fn);
+    *rest = NULL;
+    if (fn == NULL || args == NULL || keywords == NULL || !PyTuple_Check(args) || !PyDict_Check(keywords)) {
+        return not_bound("this message");
+    }
+    PyObject *kept[] = {fn, args, keywords};
+    for (size_t i = 0; i < COUNT(kept); i++) {
+        Py_INCREF(kept[i]);
+    }
+    PyObject *coroutine = call_handler(fn, actor, args, keywords);
+    for (size_t i = 0; i < COUNT(kept); i++) {
+        Py_DECREF(kept[i]);
+    }
+    if (coroutine == NULL) {
+        return NULL;
+    }
+    if (!PyCoro_CheckExact(coroutine)) {
+        *rest = coroutine; /* any other awaitable: the message loop awaits it */
+        return NULL;
+    }
+    PyObject *result = NULL;
+    if (PyIter_Send(coroutine, Py_None, &result) == PYGEN_NEXT) {
+        *rest = suspended_new(st, coroutine, result, NULL);
+        Py_CLEAR(result);
+    }
+    Py_DECREF(coroutine);
+    return result;
+}
+
+/* Run the handler of a tell: NULL with an error, None if it has ended, or what is to be awaited. */
 static PyObject *
 run_tell(State *st, PyObject *actor, PyObject *item)
 {
     PyObject *handler = PyTuple_GET_SIZE(item) == 4 ? PyTuple_GET_ITEM(item, 0) : NULL;
-    if (!is_a(handler, st->Handler) || !PyTuple_Check(PyTuple_GET_ITEM(item, 1))
-        || !PyDict_Check(PyTuple_GET_ITEM(item, 2))) {
+    if (!is_a(handler, st->Handler)) {
         return not_bound("this message");
     }
-    PyObject *hooks = PyTuple_GET_ITEM(item, 3);
-    if (hooks != Py_None) {
-        PyObject *taken = call_method(hooks, st->n_on_taken);
-        if (taken == NULL) {
-            return NULL;
-        }
-        Py_DECREF(taken);
+    PyObject *hooks = PyTuple_GET_ITEM(item, 3), *rest;
+    if (hooks != Py_None && message_taken(st, hooks) < 0) {
+        return NULL;
     }
-    PyObject *fn = Py_XNewRef(get(handler, st->handler_fn));
-    if (fn == NULL) {
-        return not_bound("this handler");
+    PyObject *result = begin_handler(st, handler, actor, PyTuple_GET_ITEM(item, 1), PyTuple_GET_ITEM(item, 2), &rest);
+    if (result == NULL) {
+        return rest;
     }
-    PyObject *coroutine = call_handler(fn, actor, PyTuple_GET_ITEM(item, 1), PyTuple_GET_ITEM(item, 2));
-    Py_DECREF(fn);
-    if (coroutine == NULL || !PyCoro_CheckExact(coroutine)) {
-        return coroutine; /* any other awaitable: the message loop awaits it */
-    }
-    PyObject *result = NULL, *rest = NULL;
-    PySendResult status = PyIter_Send(coroutine, Py_None, &result);
-    if (status == PYGEN_RETURN) {
-        rest = Py_NewRef(Py_None);
-    }
-    else if (status == PYGEN_NEXT) {
-        rest = suspended_new(st, coroutine, result, NULL);
-    }
-    Py_XDECREF(result);
-    Py_DECREF(coroutine);
-    return rest;
+    Py_DECREF(result);
+    return Py_NewRef(Py_None);
 }
 
 /* Run the handler of a plain ask, as `run_tell`; its error is one of the `Suspended`. */
 static PyObject *
 run_ask(State *st, PyObject *actor, PyObject *envelope)
 {
-    PyObject *fn = get(get(envelope, st->envelope_handler), st->handler_fn);
-    PyObject *values = get(envelope, st->envelope_args), *keywords = get(envelope, st->envelope_kwargs);
-    if (fn == NULL || values == NULL || keywords == NULL || !PyTuple_Check(values) || !PyDict_Check(keywords)) {
-        return not_bound("this message");
-    }
-    PyObject *kept[] = {fn, values, keywords};
-    for (int i = 0; i < 3; i++) {
-        Py_INCREF(kept[i]);
-    }
-    PyObject *coroutine = call_handler(fn, actor, values, keywords);
-    for (int i = 0; i < 3; i++) {
-        Py_DECREF(kept[i]);
-    }
-    if (coroutine != NULL && !PyCoro_CheckExact(coroutine)) {
-        return coroutine;
-    }
-    PyObject *result = NULL, *rest = NULL;
-    PySendResult status = coroutine == NULL ? PYGEN_ERROR : PyIter_Send(coroutine, Py_None, &result);
-    if (status == PYGEN_NEXT) {
-        rest = suspended_new(st, coroutine, result, NULL);
-    }
-    else if (status == PYGEN_ERROR) {
+    PyObject *rest, *result = begin_handler(st, get(envelope, st->envelope_handler), actor,
+                                            get(envelope, st->envelope_args), get(envelope, st->envelope_kwargs), &rest);
+    if (result == NULL && rest == NULL) {
         PyObject *error = take_error();
         rest = suspended_new(st, NULL, NULL, error);
         Py_XDECREF(error);
     }
-    else {
-        put(envelope, st->envelope_args, st->nothing);
-        PyObject *reply = Py_XNewRef(get(envelope, st->envelope_reply));
-        int failed = reply == NULL || reply == Py_None ? 0 : answer(st, reply, result);
-        Py_XDECREF(reply);
-        rest = failed < 0 ? NULL : Py_NewRef(Py_None);
+    if (result == NULL) {
+        return rest;
     }
-    Py_XDECREF(result);
-    Py_XDECREF(coroutine);
-    return rest;
+    put(envelope, st->envelope_args, st->nothing);
+    PyObject *reply = Py_XNewRef(get(envelope, st->envelope_reply));
+    int failed = reply == NULL || reply == Py_None ? 0 : answer(st, reply, result);
+    Py_XDECREF(reply);
+    Py_DECREF(result);
+    return failed < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 /* Whether the message loop handles an envelope as a plain ask. */
@@ -1599,12 +1420,15 @@ send_by_twin(Sending *self, State *st, PyObject **result)
     return begin_to_await(self, st, coroutine, WAITS, result);
 }
 
-/* The handler of a message that has the right number of arguments and no keywords; else NULL, without an error. */
+/* The handler of a message that has the right number of arguments and no keywords, and in `target` where it goes;
+   borrowed. Else NULL, without an error. */
 static PyObject *
-find_handler(Sending *self, State *st)
+find_handler(Sending *self, State *st, PyObject **target)
 {
     PyObject *handlers = get(self->ref, st->ref_handlers);
-    if (self->keywords != NULL || handlers == NULL || !PyDict_CheckExact(handlers)) {
+    *target = get(self->ref, st->ref_target);
+    if (self->keywords != NULL || handlers == NULL || !PyDict_CheckExact(handlers) || *target == NULL
+        || *target == Py_None) {
         return NULL;
     }
     PyObject *handler = PyDict_GetItemWithError(handlers, self->method);
@@ -1624,28 +1448,11 @@ find_handler(Sending *self, State *st)
     return handler;
 }
 
-/* An envelope, made without calling its class. */
-static PyObject *
-new_envelope(State *st, PyObject *handler, PyObject *args, PyObject *keywords, PyObject *reply)
-{
-    PyObject *envelope = st->Envelope->tp_alloc(st->Envelope, 0);
-    if (envelope != NULL) {
-        put(envelope, st->envelope_handler, handler);
-        put(envelope, st->envelope_args, args);
-        put(envelope, st->envelope_kwargs, keywords);
-        put(envelope, st->envelope_reply, reply);
-        put(envelope, st->envelope_deadline, Py_None);
-        put(envelope, st->envelope_hooks, Py_None);
-        put(envelope, st->envelope_request, st->zero);
-    }
-    return envelope;
-}
-
 static PySendResult
 tell_now(Sending *self, State *st, PyObject **result)
 {
-    PyObject *handler = find_handler(self, st), *target = get(self->ref, st->ref_target);
-    if (handler == NULL || target == NULL || target == Py_None || PySet_GET_SIZE(st->fenced)) {
+    PyObject *target, *handler = find_handler(self, st, &target);
+    if (handler == NULL || PySet_GET_SIZE(st->fenced)) {
         return send_by_twin(self, st, result);
     }
     PyObject *keywords = st->no_keywords;
@@ -1684,10 +1491,9 @@ tell_now(Sending *self, State *st, PyObject **result)
 static PySendResult
 ask_now(Sending *self, State *st, PyObject **result)
 {
-    PyObject *handler = find_handler(self, st), *target = get(self->ref, st->ref_target), *turn;
+    PyObject *target, *turn, *handler = find_handler(self, st, &target);
     PyObject *make_waiter = get(self->ref, st->ref_make_waiter);
-    if (handler == NULL || target == NULL || target == Py_None || make_waiter == NULL
-        || get(self->ref, st->ref_ask_timeout) != Py_None) {
+    if (handler == NULL || make_waiter == NULL || get(self->ref, st->ref_ask_timeout) != Py_None) {
         return send_by_twin(self, st, result);
     }
     if (PyContextVar_Get(st->turn, NULL, &turn) < 0) {
@@ -1760,14 +1566,8 @@ static PyObject *
 sending_send(PyObject *self, PyObject *value)
 {
     PyObject *result;
-    switch (sending_am_send(self, value, &result)) {
-    case PYGEN_NEXT:
-        return result;
-    case PYGEN_RETURN:
-        return stop_iteration(result);
-    default:
-        return NULL;
-    }
+    PySendResult status = sending_am_send(self, value, &result);
+    return as_send(status, result);
 }
 
 static PyObject *
@@ -2119,9 +1919,6 @@ static PyType_Spec verb_spec = {
 
 /* ------------------------------------------------------------ types to derive from */
 
-#define METHOD(name, function, doc) \
-    {name, (PyCFunction)(void (*)(void))function, METH_METHOD | METH_FASTCALL | METH_KEYWORDS, doc}
-
 static PyMethodDef mailbox_methods[] = {
     METHOD("put", mailbox_put, "Add a message, even past the bound, and wake the actor."),
     METHOD("wake", mailbox_wake, "Wake the actor, which waits for a message."),
@@ -2146,19 +1943,14 @@ static PyType_Slot loop_slots[] = {{Py_tp_methods, loop_methods}, {0, NULL}};
 
 /* ------------------------------------------------------------ the module */
 
-typedef struct {
-    const char *type, *slot;
-    size_t type_at, at;
-} Place;
-
-#define PLACE(type, slot, at) {#type, slot, offsetof(State, type), offsetof(State, at)}
-
 static const Place places[] = {
     PLACE(Ref, "_handlers", ref_handlers),
     PLACE(Ref, "_target", ref_target),
+    PLACE(Ref, "uid", ref_uid),
     PLACE(Ref, "_ask_timeout", ref_ask_timeout),
     PLACE(Ref, "_make_waiter", ref_make_waiter),
     PLACE(Handler, "fn", handler_fn),
+    PLACE(Handler, "name", handler_name),
     PLACE(Handler, "least", handler_least),
     PLACE(Handler, "most", handler_most),
     PLACE(Handler, "plain", handler_plain),
@@ -2202,116 +1994,51 @@ static const Place places[] = {
     PLACE(StepBudget, "depth", budget_depth),
     PLACE(StepBudget, "left", budget_left),
     PLACE(StepBudget, "spent", budget_spent),
+    PLACE(RemoteActor, "peer", remote_peer),
+    PLACE(RemoteActor, "ref", remote_ref),
+    PLACE(RemoteActor, "credit", remote_credit),
+    PLACE(RemoteActor, "bytes", remote_bytes),
+    PLACE(RemoteActor, "wait_queue", remote_wait_queue),
+    PLACE(Peer, "link", peer_link),
+    PLACE(Link, "out", link_out),
+    PLACE(Link, "write", link_write),
+    PLACE(Link, "numbers", link_numbers),
+    PLACE(Link, "pending", link_pending),
+    PLACE(Link, "simple_args", link_simple_args),
+    PLACE(CreditReturn, "taken", credit_taken),
+    PLACE(TellRun, "cell", run_cell),
+    PLACE(TellRun, "credit", run_credit),
+    PLACE(TellRun, "handlers", run_handlers),
+    PLACE(TellRun, "mailbox", run_mailbox),
 };
 
-typedef struct {
-    const char *name;
-    size_t at;
-} Name;
-
 static const Name types[] = {
-    {"Handler", offsetof(State, Handler)},         {"Envelope", offsetof(State, Envelope)},
-    {"WaitQueue", offsetof(State, WaitQueue)},     {"Mailbox", offsetof(State, Mailbox)},
-    {"Cell", offsetof(State, Cell)},               {"MessageLoop", offsetof(State, MessageLoop)},
-    {"Stepper", offsetof(State, Stepper)},         {"StepBudget", offsetof(State, StepBudget)},
-    {"SenderTurns", offsetof(State, SenderTurns)}, {"Ref", offsetof(State, Ref)},
-    {"Suspended", offsetof(State, Suspended)},
-    {"Reply", offsetof(State, Reply)},             {"Sending", offsetof(State, Sending)},
+    NAME(Handler), NAME(Envelope), NAME(WaitQueue), NAME(SenderTurns), NAME(Mailbox), NAME(Cell), NAME(MessageLoop), NAME(Stepper),
+    NAME(StepBudget), NAME(RemoteActor), NAME(Peer), NAME(Link), NAME(CreditReturn), NAME(TellRun), NAME(Suspended),
+    NAME(Ref), NAME(Reply), NAME(Sending), NAME(deque), NAME(deque_append),
+    NAME(deque_popleft), NAME(zero), NAME(nothing), NAME(no_keywords),
 };
 
 static const Name given[] = {
-    {"cell_twin", offsetof(State, cell_twin)},         {"snapshot_args", offsetof(State, snapshot_args)},
-    {"answer", offsetof(State, answer)},               {"rest", offsetof(State, rest)},
-    {"sized", offsetof(State, sized)},                 {"tell_twin", offsetof(State, tell_twin)},
-    {"ask_twin", offsetof(State, ask_twin)},           {"send_in_turn", offsetof(State, send_in_turn)},
-    {"give_up", offsetof(State, give_up)},             {"turn", offsetof(State, turn)},
-    {"fenced", offsetof(State, fenced)},               {"ask_when_room", offsetof(State, ask_when_room)},
-    {"set_awaited", offsetof(State, set_awaited)},     {"current_tasks", offsetof(State, current_tasks)},
-    {"swap_task", offsetof(State, swap_task)},         {"current_task", offsetof(State, current_task)},
+    NAME(cell_twin), NAME(snapshot_args), NAME(answer), NAME(rest), NAME(sized), NAME(tell_twin), NAME(ask_twin),
+    NAME(send_in_turn), NAME(give_up), NAME(turn), NAME(fenced), NAME(ask_when_room), NAME(set_awaited),
+    NAME(current_tasks), NAME(swap_task), NAME(current_task), NAME(remote_twin), NAME(tell_op), NAME(ask_op),
 };
+
+#define TEXT(text) {#text, offsetof(State, n_##text)}
 
 static const Name names[] = {
-    {"append", offsetof(State, n_append)},         {"awaited", offsetof(State, n_awaited)},
-    {"cancelling", offsetof(State, n_cancelling)}, {"deliver", offsetof(State, n_deliver)},
-    {"done", offsetof(State, n_done)},             {"handle_now", offsetof(State, n_handle_now)},
-    {"message_loop", offsetof(State, n_message_loop)}, {"on_taken", offsetof(State, n_on_taken)},
-    {"open", offsetof(State, n_open)},             {"send", offsetof(State, n_send)},
-    {"set_result", offsetof(State, n_set_result)}, {"take", offsetof(State, n_take)},
-    {"try_send", offsetof(State, n_try_send)},     {"popleft", offsetof(State, n_popleft)},
-    {"__module__", offsetof(State, n_module)},     {"numpy", offsetof(State, numpy)},
-    {"close", offsetof(State, n_close)},           {"throw", offsetof(State, n_throw)},
-    {"cancelled", offsetof(State, n_cancelled)},   {"set_exception", offsetof(State, n_set_exception)},
-    {"send_when_room", offsetof(State, n_send_when_room)},
+    TEXT(append), TEXT(awaited), TEXT(cancelled), TEXT(cancelling), TEXT(close), TEXT(congested), TEXT(deliver), TEXT(done),
+    TEXT(handle_now), TEXT(message_loop), TEXT(on_taken), TEXT(open), TEXT(popleft), TEXT(send), TEXT(send_when_room),
+    TEXT(set_exception), TEXT(set_result), TEXT(take), TEXT(throw), TEXT(try_send),
+    {"__module__", offsetof(State, n_module)}, {"numpy", offsetof(State, numpy)},
+    {"_run_of", offsetof(State, n_run_of)},
 };
-
-#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
-
-static inline PyObject **
-object_at(State *st, size_t at)
-{
-    return (PyObject **)((char *)st + at);
-}
-
-/* Note where the slots of a class are. */
-static int
-bind_class(State *st, PyObject *cls)
-{
-    PyObject *name = PyObject_GetAttrString(cls, "__name__");
-    if (name == NULL) {
-        return -1;
-    }
-    int found = 0;
-    for (size_t i = 0; i < COUNT(places); i++) {
-        if (PyUnicode_CompareWithASCIIString(name, places[i].type) != 0) {
-            continue;
-        }
-        PyObject *slot = PyObject_GetAttrString(cls, places[i].slot);
-        if (slot == NULL || !Py_IS_TYPE(slot, &PyMemberDescr_Type)) {
-            Py_XDECREF(slot);
-            Py_DECREF(name);
-            PyErr_Format(PyExc_TypeError, "%R has no slot %s", cls, places[i].slot);
-            return -1;
-        }
-        *(Py_ssize_t *)((char *)st + places[i].at) = ((PyMemberDescrObject *)slot)->d_member->offset;
-        Py_DECREF(slot);
-        Py_XSETREF(*object_at(st, places[i].type_at), Py_NewRef(cls));
-        found = 1;
-    }
-    if (!found) {
-        PyErr_Format(PyExc_TypeError, "nothing is known of the slots of %R", cls);
-    }
-    Py_DECREF(name);
-    return found ? 0 : -1;
-}
 
 static PyObject *
 bind(PyObject *module, PyObject *args, PyObject *keywords)
 {
-    State *st = PyModule_GetState(module);
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(args); i++) {
-        PyObject *cls = PyTuple_GET_ITEM(args, i);
-        if (!PyType_Check(cls)) {
-            PyErr_Format(PyExc_TypeError, "bind takes classes, got %R", cls);
-            return NULL;
-        }
-        if (bind_class(st, cls) < 0) {
-            return NULL;
-        }
-    }
-    Py_ssize_t at = 0;
-    PyObject *key, *value;
-    while (keywords != NULL && PyDict_Next(keywords, &at, &key, &value)) {
-        size_t i = 0;
-        while (i < COUNT(given) && PyUnicode_CompareWithASCIIString(key, given[i].name) != 0) {
-            i++;
-        }
-        if (i == COUNT(given)) {
-            PyErr_Format(PyExc_TypeError, "bind takes no %R", key);
-            return NULL;
-        }
-        Py_XSETREF(*object_at(st, given[i].at), Py_NewRef(value));
-    }
-    Py_RETURN_NONE;
+    return bind_all(PyModule_GetState(module), args, keywords, places, COUNT(places), given, COUNT(given));
 }
 
 static PyMethodDef functions[] = {
@@ -2321,29 +2048,8 @@ static PyMethodDef functions[] = {
 };
 
 static int
-add_mixin(PyObject *module, const char *name, PyType_Slot *slots)
+make_objects(State *st)
 {
-    PyType_Spec spec = {.name = name, .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, .slots = slots};
-    PyObject *type = PyType_FromModuleAndSpec(module, &spec, NULL);
-    if (type == NULL) {
-        return -1;
-    }
-    int failed = PyModule_AddType(module, (PyTypeObject *)type);
-    Py_DECREF(type);
-    return failed;
-}
-
-static int
-start(PyObject *module)
-{
-    State *st = PyModule_GetState(module);
-    for (size_t i = 0; i < COUNT(names); i++) {
-        PyObject *name = PyUnicode_InternFromString(names[i].name);
-        if (name == NULL) {
-            return -1;
-        }
-        *object_at(st, names[i].at) = name;
-    }
     PyObject *collections = PyImport_ImportModule("collections");
     st->deque = collections == NULL ? NULL : PyObject_GetAttrString(collections, "deque");
     Py_XDECREF(collections);
@@ -2353,54 +2059,38 @@ start(PyObject *module)
         || (st->no_keywords = PyDict_New()) == NULL) {
         return -1;
     }
-    st->Suspended = (PyTypeObject *)PyType_FromModuleAndSpec(module, &suspended_spec, NULL);
-    st->Reply = (PyTypeObject *)PyType_FromModuleAndSpec(module, &reply_spec, NULL);
-    st->Sending = (PyTypeObject *)PyType_FromModuleAndSpec(module, &sending_spec, NULL);
-    if (st->Suspended == NULL || st->Reply == NULL || st->Sending == NULL) {
-        return -1;
-    }
-    PyObject *verb = PyType_FromModuleAndSpec(module, &verb_spec, NULL);
-    if (verb == NULL || PyModule_AddType(module, (PyTypeObject *)verb) < 0) {
-        Py_XDECREF(verb);
-        return -1;
-    }
-    Py_DECREF(verb);
-    if (add_mixin(module, "actors._actor._speedups.EnvelopeMethods", envelope_slots) < 0
-        || add_mixin(module, "actors._actor._speedups.MailboxMethods", mailbox_slots) < 0
-        || add_mixin(module, "actors._actor._speedups.CellMethods", cell_slots) < 0
-        || add_mixin(module, "actors._actor._speedups.MessageLoopMethods", loop_slots) < 0) {
-        return -1;
-    }
-    return PyModule_AddStringConstant(module, "CHECKSUM", ACTORS_CHECKSUM);
+    return 0;
 }
 
-#define OWNED(visit) \
-    do { \
-        for (size_t i = 0; i < COUNT(types); i++) { \
-            visit(*object_at(st, types[i].at)); \
-        } \
-        for (size_t i = 0; i < COUNT(given); i++) { \
-            visit(*object_at(st, given[i].at)); \
-        } \
-        for (size_t i = 0; i < COUNT(names); i++) { \
-            visit(*object_at(st, names[i].at)); \
-        } \
-        visit(st->deque); \
-        visit(st->deque_append); \
-        visit(st->deque_popleft); \
-        visit(st->zero); \
-        visit(st->nothing); \
-        visit(st->no_keywords); \
-    } while (0)
+static int
+start(PyObject *module)
+{
+    State *st = PyModule_GetState(module);
+    if (intern(st, names, COUNT(names)) < 0 || make_objects(st) < 0
+        || (st->Suspended = (PyTypeObject *)PyType_FromModuleAndSpec(module, &suspended_spec, NULL)) == NULL
+        || (st->Reply = (PyTypeObject *)PyType_FromModuleAndSpec(module, &reply_spec, NULL)) == NULL
+        || (st->Sending = (PyTypeObject *)PyType_FromModuleAndSpec(module, &sending_spec, NULL)) == NULL
+        || add_type(module, &verb_spec) == NULL
+        || add_methods(module, "actors._actor._speedups.EnvelopeMethods", envelope_slots) < 0
+        || add_methods(module, "actors._actor._speedups.MailboxMethods", mailbox_slots) < 0
+        || add_methods(module, "actors._actor._speedups.CellMethods", cell_slots) < 0
+        || add_methods(module, "actors._actor._speedups.MessageLoopMethods", loop_slots) < 0
+        || add_methods(module, "actors._actor._speedups.RemoteActorMethods", remote_slots) < 0
+        || add_methods(module, "actors._actor._speedups.ReceiverMethods", receiver_slots) < 0) {
+        return -1;
+    }
+    return add_checksum(module);
+}
 
 static int
 traverse(PyObject *module, visitproc visit, void *arg)
 {
     State *st = PyModule_GetState(module);
-    if (st != NULL) {
-        OWNED(Py_VISIT);
+    if (st == NULL) {
+        return 0;
     }
-    return 0;
+    int done = visit_all(st, types, COUNT(types), visit, arg);
+    return done ? done : visit_all(st, given, COUNT(given), visit, arg);
 }
 
 static int
@@ -2408,7 +2098,9 @@ clear(PyObject *module)
 {
     State *st = PyModule_GetState(module);
     if (st != NULL) {
-        OWNED(Py_CLEAR);
+        clear_all(st, types, COUNT(types));
+        clear_all(st, given, COUNT(given));
+        clear_all(st, names, COUNT(names));
     }
     return 0;
 }
@@ -2419,28 +2111,5 @@ release(void *module)
     clear(module);
 }
 
-static PyModuleDef_Slot slots[] = {
-    {Py_mod_exec, start},
-#if PY_VERSION_HEX >= 0x030C0000
-    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
-#endif
-    {0, NULL},
-};
-
-static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT,
-    .m_name = "actors._actor._speedups",
-    .m_doc = "C twins of the methods that every message goes through.",
-    .m_size = sizeof(State),
-    .m_methods = functions,
-    .m_slots = slots,
-    .m_traverse = traverse,
-    .m_clear = clear,
-    .m_free = release,
-};
-
-PyMODINIT_FUNC
-PyInit__speedups(void)
-{
-    return PyModuleDef_Init(&definition);
-}
+EXTENSION(PyInit__speedups, start, "actors._actor._speedups", "C twins of the methods that every message goes through.",
+          .m_size = sizeof(State), .m_methods = functions, .m_traverse = traverse, .m_clear = clear, .m_free = release)

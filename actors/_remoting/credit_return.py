@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from actors._base.twins import bind
 from actors._remoting import protocol as wire
 from actors.transport import Lane
 
@@ -59,6 +60,9 @@ class CreditReturn:
         if self._link.closed is None and (taken or size):
             given_back = [taken, size] if size else [taken]
             self._link.send([wire.CREDIT, self.uid, *given_back], Lane.CONTROL)
+
+
+bind(CreditReturn)
 
 
 def _flush(due: list[CreditReturn]) -> None:

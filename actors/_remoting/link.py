@@ -15,6 +15,7 @@ from weakref import ref as ref_to
 from actors._base.cpus import has_second_cpu
 from actors._base.errors import ActorsError
 from actors._base.loop import from_monotonic, to_monotonic
+from actors._base.twins import bind
 from actors._remoting import protocol as wire
 from actors._remoting.header_codec import encode_with_headers
 from actors.transport import (
@@ -33,6 +34,7 @@ from actors.transport import (
     TooBig,
     TransportError,
     Undecoded,
+    copy_args,
     no_problem,
 )
 
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
     from actors._remoting.far_deadlines import FarDeadlines
     from actors._remoting.operation import Call, FdNote, Handlers, Note
     from actors._remoting.shared_memory import SharedMemory
-    from actors.transport import Attachments, Decoder, Encoder
+    from actors.transport import Attachments, Decoder, Encoder, SimpleArgs
     from actors.transport.channels.tls_session import TlsSession
 
 __all__ = ["Link", "LinkHost", "NotYetAttached"]
@@ -114,7 +116,11 @@ class _Unattached:
         return self._encoder.pending - self._encoder.batches.bulk.size > _UNATTACHED_LIMIT
 
 
-class Link:
+class _Fields:
+    __slots__ = ("numbers", "out", "pending", "simple_args", "write")
+
+
+class Link(_Fields):
     """One end. Before `attach` it already takes messages, and keeps them for the channel.
 
     Attributes:
@@ -124,6 +130,7 @@ class Link:
         faulty: whether it has ended because the other end sent what it must not send.
         out: says by `congested` whether senders have to wait, as too many bytes are unwritten.
         write: queues one message of plain fields and returns its size in bytes; an ended link raises.
+        simple_args: returns what goes for the arguments of a message if that takes no Python code, or None.
         pending: by request number, the asks whose replies are awaited.
         calls: by request number, the waiters for answers of the other node's host.
         serving: by request number, what cancels a request of the other node.
@@ -179,6 +186,7 @@ class Link:
         self._channel: Channel | ThreadChannel | None = None
         self.out: Channel | ThreadChannel | _Unattached = _Unattached(self._packing)
         self.write: Callable[[list[Any]], int] = self._packing.pack
+        self.simple_args: SimpleArgs | None = self._packing.simple_args
 
     def attach(self, end: socket.socket | Endpoint | TlsSession) -> None:
         """Give the link its socket, endpoint within the process, or session, and send what was kept."""
@@ -189,6 +197,7 @@ class Link:
             self._leave_machine()
         if channel is ThreadChannel:
             self._packing.main_problem = no_problem  # the other node's `__main__` is this one
+            self.simple_args = copy_args
         self._channel = self.out = channel(
             end,
             self.host.loop,
@@ -202,6 +211,8 @@ class Link:
         )
         if type(self._channel) is Channel and self._lends and self.host.has_rings:
             self._channel.rings.allow(has_second_cpu)
+        elif isinstance(self._channel, ThreadChannel):
+            self._channel.bell_watch.allow(has_second_cpu)
         self.encoder = self._channel.encoder
         self.write = self._channel.send
         self.attachments.open = True
@@ -564,6 +575,9 @@ class Link:
 
 def _stays_home(_named: Any) -> str:
     return "its __main__ stays on its machine: put it in a module that the other one has, too"
+
+
+bind(Link)
 
 
 def _wake(waiter: Waiter) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakValueDictionary
 
 from actors._base.errors import ActorCrashed, NodeDown
+from actors._base.twins import bind
 from actors._remoting import protocol as wire
 from actors._remoting.remote_actor import SenderHost
 from actors.supervisors import Exit
@@ -61,7 +62,11 @@ class PeerHost(SenderHost, Protocol):
     def dead_letter(self, ref: Ref[Any], envelope: Envelope, why: str) -> None: ...
 
 
-class Peer:
+class _Fields:
+    __slots__ = ("link",)
+
+
+class Peer(_Fields):
     """Another node, over all its runs: keeps its remote actors and watches while links come and end.
 
     Attributes:
@@ -386,3 +391,6 @@ class Peer:
         actor = self._remote_actors.pop(uid, None)
         if actor is not None:
             actor.ended(end)
+
+
+bind(Peer)

@@ -19,6 +19,7 @@ from actors._base.errors import (
     failed_codec,
     not_sendable,
 )
+from actors._base.twins import COMPILED, bind
 from actors._messaging.deadlock import cycle_through
 from actors._messaging.delivery_hooks import BigMessage
 from actors._messaging.mailbox import Envelope
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
     from actors._actor.cell import Cell
     from actors._messaging.delivery_hooks import DeliveryHooks
+    from actors._messaging.mailbox import Mailbox
     from actors._messaging.stream import StreamProducer
     from actors._remoting.deadlock_probe import DeadlockProbe
     from actors._remoting.link import Link
@@ -76,30 +78,57 @@ class ReceiverHost(PeerHost, RefHost, Protocol):
     def stop_cell(self, uid: int, grace: float | None, *, drain: bool) -> None: ...
 
 
-class _TellRun:
+class TellRun:
     """Plain tells to one actor in a row: what it takes to deliver them is looked up once."""
 
-    __slots__ = ("_cell", "_credit", "_handlers", "_mailbox", "_queue")
+    __slots__ = ("cell", "credit", "handlers", "mailbox")
 
     def __init__(self, cell: Cell, credit: CreditReturn) -> None:
-        self._cell = cell
-        self._credit = credit
-        self._handlers = cell.handlers
-        self._mailbox = cell.mailbox
-        self._queue = cell.mailbox.open()
+        self.cell: Cell = cell
+        self.credit: CreditReturn = credit
+        self.handlers: dict[str, Handler] = cell.handlers
+        self.mailbox: Mailbox = cell.mailbox
+        self.mailbox.open()
 
     def take(self, name: str, args: Any) -> bool:
         """Queue one if it is plain; return whether it was."""
-        handler = self._handlers.get(name)
-        if handler is None or not handler.plain or type(args) is Undecoded or self._cell.draining:
+        handler = self.handlers.get(name)
+        if handler is None or not handler.plain or type(args) is Undecoded or self.cell.draining:
             return False
-        self._queue.append((handler, tuple(args), _NO_KEYWORDS, self._credit))
-        if self._mailbox.waker is not None:
-            self._mailbox.wake()
+        self.mailbox.queue.append((handler, tuple(args), _NO_KEYWORDS, self.credit))
+        if self.mailbox.waker is not None:
+            self.mailbox.wake()
         return True
 
 
-class Receiver:
+class _ReceiverInPython:
+    """How plain tells come to the mailboxes of their actors."""
+
+    def _run_of(self, uid: int) -> TellRun | None:
+        raise NotImplementedError
+
+    def _take_tells(self, messages: list[Any], at: int) -> int:
+        """Queue the plain tells from a place on; return the place of the first other message."""
+        last, run = -1, None
+        while at < len(messages):
+            message = messages[at]
+            if message[0] != wire.TELL or len(message) != _TELL_ENDS:
+                break
+            _, uid, name, args = message
+            if uid != last:
+                last, run = uid, self._run_of(uid)
+            if run is None or not run.take(name, args):
+                break
+            at += 1
+        return at
+
+
+_ReceiverTwin = _ReceiverInPython
+if not TYPE_CHECKING and COMPILED:
+    _ReceiverTwin = COMPILED.ReceiverMethods
+
+
+class Receiver(_ReceiverTwin):
     """Takes what arrives over one link."""
 
     def __init__(self, host: ReceiverHost, link: Link) -> None:
@@ -142,23 +171,17 @@ class Receiver:
     def take(self, messages: list[Any], lane: Lane = Lane.DATA) -> None:
         """Handle a batch, in its order."""
         self._late = lane is Lane.BULK
-        table = self._table
-        last, run = -1, None
-        for message in messages:
-            if message[0] != wire.TELL or len(message) != _TELL_ENDS:
-                table[message[0]](message)
-                continue
-            _, uid, name, args = message
-            if uid != last:
-                last, run = uid, self._run_of(uid)
-            if run is None or not run.take(name, args):
-                self._take_tell(message)
+        table, at = self._table, 0
+        while (at := self._take_tells(messages, at)) < len(messages):
+            message = messages[at]
+            table[message[0]](message)
+            at += 1
 
-    def _run_of(self, uid: int) -> _TellRun | None:
+    def _run_of(self, uid: int) -> TellRun | None:
         cell = self._host.cells.get(uid)
         if cell is None or cell.watched or cell.one_by_one():
             return None
-        return _TellRun(cell, self._credit(cell))
+        return TellRun(cell, self._credit(cell))
 
     def _credit(self, cell: Cell) -> CreditReturn:
         if cell.credit_returns is None:
@@ -418,6 +441,9 @@ class Receiver:
         cell = self._host.cells.get(message[1])
         if cell is not None:
             cell.kill()
+
+
+bind(TellRun)
 
 
 def _counted(headers: Sequence[Any]) -> int:

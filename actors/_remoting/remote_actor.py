@@ -23,6 +23,7 @@ from actors._base.errors import (
     SendError,
     not_sendable,
 )
+from actors._base.twins import COMPILED, bind
 from actors._messaging.byte_bound import TEXT_COUNTED_FROM, counted_bytes, never_big
 from actors._messaging.mailbox import Envelope, WaitQueue
 from actors._messaging.mailbox_options import Priority
@@ -124,9 +125,7 @@ class _Nowhere:
         raise ActorStopped.by(self._end, ref, None if envelope is None else envelope.message)
 
 
-class RemoteActor:
-    """An actor of another node: the `Target` of refs to it. Sends while it has credit."""
-
+class _Fields:
     __slots__ = (
         "__weakref__",
         "_credited",
@@ -139,22 +138,32 @@ class RemoteActor:
         "wait_queue",
     )
 
-    remote = True
-    # On whom an actor of another node waits is not known here.
-    waiting_for: Mapping[Envelope, Target] = MappingProxyType({})
+    peer: PeerInterface
+    ref: Ref[Any]
+    credit: int
+    bytes: int
+    wait_queue: WaitQueue
 
-    def __init__(self, peer: PeerInterface, ref: Ref[Any]) -> None:
-        self.peer: PeerInterface = peer
-        self.ref: Ref[Any] = ref
-        self.credit: int = ref.mailbox
-        self._small = ref.mailbox < SMALL_MAILBOX
-        self._credited = 0.0  # when credit came, if senders have waited
-        self.bytes: int = 0
-        """Bytes of big messages that were sent and not taken yet."""
-        self.big_waits: bool = False
-        """Whether the first message that waits is a big one that found no room on the link."""
-        by_priority = type(ref.bounds) is Priority
-        self.wait_queue: WaitQueue = WaitQueue(peer.host.loop.waiter, priority=by_priority)
+
+class _RemoteActorInPython(_Fields):
+    """How a message for an actor of another node comes to the link."""
+
+    __slots__ = ()
+
+    def answered(self, envelope: Envelope) -> None:
+        """As `RemoteActor.answered`."""
+        raise NotImplementedError
+
+    @property
+    def waits_for_node(self) -> bool:
+        """As `RemoteActor.waits_for_node`."""
+        raise NotImplementedError
+
+    def _send(self, link: Link, envelope: Envelope) -> int:
+        raise NotImplementedError
+
+    def _error(self, error: TransportError, envelope: Envelope) -> ActorsError:
+        raise NotImplementedError
 
     def send(self, handler: Handler, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Send a plain tell now if there is credit; see `Target`."""
@@ -228,18 +237,6 @@ class RemoteActor:
         size = counted_bytes(envelope.args, envelope.kwargs)
         return not size or self.ref.bounds.has_room(self.bytes, size)
 
-    @property
-    def waits_for_node(self) -> bool:
-        """As `Target.waits_for_node`."""
-        peer = self.peer
-        return peer.waiting and (peer.ready or not self.ref.uid >> 32)
-
-    def no_room(self, envelope: Envelope) -> SendError:
-        """As `Target.no_room`."""
-        if self.waits_for_node:
-            return self.peer.down_error(self.ref, envelope.message)
-        return MailboxFull(self.ref, "its mailbox is full", envelope.message)
-
     def _ask(self, link: Link, envelope: Envelope) -> None:
         """As `_send`, for an ask without keywords, headers, deadline and big arguments."""
         args: Any = envelope.args
@@ -258,6 +255,52 @@ class RemoteActor:
         envelope.request = number
         link.pending[number] = (envelope, self)
         self.credit -= 1
+
+
+_RemoteActorTwin = _RemoteActorInPython
+if not TYPE_CHECKING and COMPILED:
+
+    class _RemoteActorTwin(COMPILED.RemoteActorMethods, _RemoteActorInPython):
+        """The methods in C leave what is rare to those in Python."""
+
+        __slots__ = ()
+
+
+class RemoteActor(_RemoteActorTwin):
+    """An actor of another node: the `Target` of refs to it. Sends while it has credit."""
+
+    __slots__ = ()
+
+    credit: int
+
+    remote = True
+    # On whom an actor of another node waits is not known here.
+    waiting_for: Mapping[Envelope, Target] = MappingProxyType({})
+
+    def __init__(self, peer: PeerInterface, ref: Ref[Any]) -> None:
+        self.peer: PeerInterface = peer
+        self.ref: Ref[Any] = ref
+        self.credit: int = ref.mailbox
+        self._small = ref.mailbox < SMALL_MAILBOX
+        self._credited = 0.0  # when credit came, if senders have waited
+        self.bytes: int = 0
+        """Bytes of big messages that were sent and not taken yet."""
+        self.big_waits: bool = False
+        """Whether the first message that waits is a big one that found no room on the link."""
+        by_priority = type(ref.bounds) is Priority
+        self.wait_queue: WaitQueue = WaitQueue(peer.host.loop.waiter, priority=by_priority)
+
+    @property
+    def waits_for_node(self) -> bool:
+        """As `Target.waits_for_node`."""
+        peer = self.peer
+        return peer.waiting and (peer.ready or not self.ref.uid >> 32)
+
+    def no_room(self, envelope: Envelope) -> SendError:
+        """As `Target.no_room`."""
+        if self.waits_for_node:
+            return self.peer.down_error(self.ref, envelope.message)
+        return MailboxFull(self.ref, "its mailbox is full", envelope.message)
 
     async def send_when_room(self, envelope: Envelope) -> None:
         """Take a snapshot now and send it when there is credit."""
@@ -429,3 +472,6 @@ class RemoteActor:
         if self.waits_for_node:
             return
         self.wait_queue.refuse_all(lambda envelope: why.to(self.ref, envelope.message))
+
+
+bind(RemoteActor, remote_twin=_RemoteActorInPython, tell_op=int(wire.TELL), ask_op=int(wire.ASK))

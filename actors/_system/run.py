@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple
 
 import anyio
 
+from actors._base.collector import collecting_less_often
 from actors._base.errors import ActorsError, InvalidSpec
 from actors._base.run_loop import Backend, run_on
 from actors._known_options import known_options
@@ -35,7 +36,8 @@ def run(
     """Run ``main(*args)`` to its end and return its result; this belongs under ``if __name__ == "__main__"``.
 
     SIGTERM cancels it, lets it end (a `System` drains), and exits 0; SIGINT does so and exits 130;
-    a second signal ends the process at once.
+    a second signal ends the process at once. Meanwhile the garbage collector looks for cycles at every 5,000
+    new containers, unless its thresholds have been set.
 
     Args:
         main: an async function, or a `functools.partial` of one, with keywords for it.
@@ -51,7 +53,8 @@ def run(
     if importing_main():
         # A node imports this file for its classes; only the parent runs main.
         raise MainImportEnded
-    result: T = run_on(with_signals, main, args, backend=backend, uvloop=uvloop)
+    with collecting_less_often():
+        result: T = run_on(with_signals, main, args, backend=backend, uvloop=uvloop)
     return result
 
 

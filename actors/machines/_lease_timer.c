@@ -5,16 +5,12 @@
    process does. `actors/machines/lease_timer.py` has the twin in Python.
 */
 
-#define _GNU_SOURCE
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
+#include "../transport/_common.h"
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #define BILLION 1000000000ull
@@ -106,31 +102,5 @@ static PyMethodDef functions[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static int
-start(PyObject *module)
-{
-    return PyModule_AddStringConstant(module, "CHECKSUM", ACTORS_CHECKSUM);
-}
-
-static PyModuleDef_Slot slots[] = {
-    {Py_mod_exec, start},
-#if PY_VERSION_HEX >= 0x030C0000
-    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
-#endif
-    {0, NULL},
-};
-
-static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT,
-    .m_name = "actors.machines._lease_timer",
-    .m_doc = "A lease that the kernel holds.",
-    .m_size = 0,
-    .m_methods = functions,
-    .m_slots = slots,
-};
-
-PyMODINIT_FUNC
-PyInit__lease_timer(void)
-{
-    return PyModuleDef_Init(&definition);
-}
+EXTENSION(PyInit__lease_timer, add_checksum, "actors.machines._lease_timer", "A lease that the kernel holds.",
+          .m_size = 0, .m_methods = functions)

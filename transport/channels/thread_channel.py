@@ -3,15 +3,17 @@
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from actors.transport.channels.bell_watch import BellWatch
 from actors.transport.channels.message_channel import MessageChannel
 from actors.transport.channels.thread_copy import ByReference, InProcessEncoder
 from actors.transport.channels.thread_pair import END, ROOM, Endpoint, OneWayQueue, Packed
 from actors.transport.codec.encoder import Encoder
-from actors.transport.errors import ChannelBroken, TooBig, raise_ended
+from actors.transport.errors import ChannelBroken, TooBig, TransportError, raise_ended
+from actors.transport.types.twins import COMPILED, bind
 from actors.transport.wire.frames import Lane
-from actors.transport.wire.limits import ChannelStats
+from actors.transport.wire.limits import ChannelStats, Limits
 from actors.transport.wire.outbox import close_all, dup_all
 from actors.transport.wire.received_fds import check_count
 
@@ -25,54 +27,41 @@ _ALL: Final = sys.maxsize
 _SMALL: Final = frozenset({int, float, bool, type(None)})
 
 
-class ThreadChannel(MessageChannel[Endpoint]):
-    """Sends and receives messages through one endpoint, which it owns.
-
-    The arguments are those of `MessageChannel`; `encoder` packs only what cannot be passed by reference, so
-    senders use the `encoder` of this object instead. What `receive` gets is its own. Limits count the text
-    and bytes among the fields of a message that is passed by reference.
-    """
+class _Fields:
+    __slots__ = (
+        "_closed",
+        "_high",
+        "_inbound",
+        "_most",
+        "_outbound",
+        "_sent",
+        "_shared_from",
+        "congested",
+    )
 
     congested: bool
+    _closed: bool
+    _inbound: OneWayQueue
+    _outbound: OneWayQueue
+    _sent: int
+    _most: int
+    _high: int
+    _shared_from: int
 
-    def _open(self, carrier: Endpoint, encoder: Encoder) -> None:
-        self._endpoint = carrier
-        self._inbound = carrier.inbound
-        self._outbound = carrier.outbound
-        self.encoder: InProcessEncoder = InProcessEncoder(encoder)
-        self._shared_from = encoder.attachments.thresholds.share
-        self._high = self._limits.high_water
-        self._most = self._limits.message + self._limits.envelope
-        self._sent = self._polls = self._wakes = 0
-        # Whole messages go from thread to thread: none has to be let pass.
-        self._held = self._batches.bulk.switch_off()
-        self._loop.watch_readable(self._inbound.wakeup.fd, self._on_wakeup)
-        self._loop.call_soon(self._poll)
 
-    def _release(self) -> None:
-        self._loop.unwatch_readable(self._inbound.wakeup.fd)
-        self._endpoint.close()
+class _SenderInPython(_Fields):
+    """How a message comes into the queue to the other thread."""
 
-    @property
-    def queued_bytes(self) -> int:
-        """Bytes sent here and not yet taken by the other side."""
-        return self._outbound.sent - self._outbound.taken
+    __slots__ = ()
 
-    def stats(self) -> ChannelStats:
-        """Counters since it began; frames are counted as wake-ups sent and polls made."""
-        return ChannelStats(
-            messages_sent=self._sent,
-            messages_received=self._received,
-            bytes_sent=self._outbound.sent,
-            bytes_received=self._inbound.taken,
-            frames_sent=self._wakes,
-            frames_received=self._polls,
-            fds_sent=self._outbound.fds_sent,
-            fds_received=self._inbound.fds_taken,
-            queued_bytes=self.queued_bytes,
-        )
+    _broken: TransportError | None
+    _limits: Limits
 
-    # ------------------------------------------------------------ sending
+    def _pack(self, message: list[Any]) -> bytes:
+        raise NotImplementedError
+
+    def _wake_receiver(self) -> None:
+        raise NotImplementedError
 
     # One function: a call per message costs as much as the rest of it.
     def send(self, message: list[Any], lane: Lane = Lane.DATA) -> int:  # noqa: C901, PLR0912
@@ -115,9 +104,73 @@ class ThreadChannel(MessageChannel[Endpoint]):
         if total - out.taken >= self._high and not self.congested:
             self.congested = out.sender_waits = True
         out.lanes[lane].append((size, item))
+        if out.bell is not None:
+            out.bell.ring(self._inbound.bell)
         if not out.receiver_awake:
             self._wake_receiver()
         return size
+
+
+_SenderTwin = _SenderInPython
+if not TYPE_CHECKING and COMPILED:
+
+    class _SenderTwin(COMPILED.ThreadChannelMethods, _SenderInPython):
+        """The method in C leaves what is rare to that in Python."""
+
+        __slots__ = ()
+
+
+class ThreadChannel(_SenderTwin, MessageChannel[Endpoint]):
+    """Sends and receives messages through one endpoint, which it owns.
+
+    The arguments are those of `MessageChannel`; `encoder` packs only what cannot be passed by reference, so
+    senders use the `encoder` of this object instead. What `receive` gets is its own. Limits count the text
+    and bytes among the fields of a message that is passed by reference.
+    """
+
+    congested: bool
+
+    def _open(self, carrier: Endpoint, encoder: Encoder) -> None:
+        self._endpoint = carrier
+        self._inbound = carrier.inbound
+        self._outbound = carrier.outbound
+        self.encoder: InProcessEncoder = InProcessEncoder(encoder)
+        self._shared_from = encoder.attachments.thresholds.share
+        self._high = self._limits.high_water
+        self._most = self._limits.message + self._limits.envelope
+        self._sent = self._polls = self._wakes = 0
+        # Whole messages go from thread to thread: none has to be let pass.
+        self._held = self._batches.bulk.switch_off()
+        self.bell_watch: BellWatch = BellWatch(
+            self._inbound, self._outbound, self._loop, self._poll
+        )
+        self._loop.watch_readable(self._inbound.wakeup.fd, self._on_wakeup)
+        self._loop.call_soon(self._poll)
+
+    def _release(self) -> None:
+        self._loop.unwatch_readable(self._inbound.wakeup.fd)
+        self._endpoint.close()
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes sent here and not yet taken by the other side."""
+        return self._outbound.sent - self._outbound.taken
+
+    def stats(self) -> ChannelStats:
+        """Counters since it began; frames are counted as wake-ups sent and polls made."""
+        return ChannelStats(
+            messages_sent=self._sent,
+            messages_received=self._received,
+            bytes_sent=self._outbound.sent,
+            bytes_received=self._inbound.taken,
+            frames_sent=self._wakes,
+            frames_received=self._polls,
+            fds_sent=self._outbound.fds_sent,
+            fds_received=self._inbound.fds_taken,
+            queued_bytes=self.queued_bytes,
+        )
+
+    # ------------------------------------------------------------ sending
 
     def send_fds(
         self,
@@ -185,6 +238,8 @@ class ThreadChannel(MessageChannel[Endpoint]):
     def _enqueue(self, lane: int, size: int, item: Any) -> None:
         self._outbound.sent += size
         self._outbound.lanes[lane].append((size, item))
+        if self._outbound.bell is not None:
+            self._outbound.bell.ring(self._inbound.bell)
         if not self._outbound.receiver_awake:
             self._wake_receiver()
 
@@ -198,6 +253,7 @@ class ThreadChannel(MessageChannel[Endpoint]):
     def _on_wakeup(self) -> None:
         if not self._closed:
             self._inbound.wakeup.clear()
+            self.bell_watch.woken()
             self._poll()
 
     def _poll(self) -> None:
@@ -207,22 +263,27 @@ class ThreadChannel(MessageChannel[Endpoint]):
         queue = self._inbound
         # Cleared before the queue is read: the sender of what comes later wakes us again.
         queue.receiver_awake = False
+        if queue.bell is not None:
+            queue.bell.read()
         self._polls += 1
+        before = self._received
         try:
             more = self._take_turn()
         except Exception as error:  # noqa: BLE001 - a receiver that cannot take a message ends the channel
             self._end_failed(error)
         else:
             if not self.closed:
-                self._after_poll(queue, more=more)
+                self._after_poll(queue, more=more, some=self._received > before)
 
-    def _after_poll(self, queue: OneWayQueue, *, more: bool) -> None:
+    def _after_poll(self, queue: OneWayQueue, *, more: bool, some: bool) -> None:
         if queue.sender_waits and self._has_room(queue):
             queue.sender_waits = False
             self._enqueue(Lane.CONTROL, 0, ROOM)
         if more:
             queue.receiver_awake = True
             self._loop.call_soon(self._poll)
+        elif some and 0 < self.bell_watch.after <= self._received + self._sent:
+            self.bell_watch.begin()
 
     def _has_room(self, queue: OneWayQueue) -> bool:
         few = queue.fds_sent - queue.fds_taken <= self._limits.fds // 2
@@ -242,7 +303,7 @@ class ThreadChannel(MessageChannel[Endpoint]):
 
     def _take(self, lane: Lane, most: int) -> bool:
         """Deliver at most so many messages of one lane; returns whether there may be more."""
-        size, batch, other = _pop(self._inbound.lanes[lane], most)
+        size, batch, other = _take_items(self._inbound.lanes[lane], most)
         self._inbound.taken += size
         if lane is Lane.DATA:
             # Control sent before these messages is in its lane by now, and is delivered before them.
@@ -277,7 +338,7 @@ class ThreadChannel(MessageChannel[Endpoint]):
             self._deliver_messages(messages, lane, item.fds)
 
 
-def _pop(queue: deque[tuple[int, Any]], most: int) -> tuple[int, list[Any], Any]:
+def _take_items_in_python(queue: deque[tuple[int, Any]], most: int) -> tuple[int, list[Any], Any]:
     """Take messages up to the first item that is none; returns their size, them, and that item."""
     batch: list[Any] = []
     size = 0
@@ -291,6 +352,10 @@ def _pop(queue: deque[tuple[int, Any]], most: int) -> tuple[int, list[Any], Any]
     except IndexError:
         pass
     return size, batch, None
+
+
+bind(ThreadChannel, channel_twin=_SenderInPython, by_reference=ByReference)
+_take_items: Final = COMPILED.take_queued if COMPILED else _take_items_in_python
 
 
 def _size_of(parts: tuple[Any, ...], shared_from: int) -> int:

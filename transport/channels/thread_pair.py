@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from actors.transport.channels.wakeup import Wakeup
+from actors.transport.types.twins import COMPILED, bind
 from actors.transport.wire.frames import Lane
 from actors.transport.wire.outbox import close_all
 
@@ -38,6 +39,7 @@ class OneWayQueue:
     """One direction. `taken` and `fds_taken` are written only by the receiver, all else by the sender."""
 
     __slots__ = (
+        "bell",
         "fds_sent",
         "fds_taken",
         "lanes",
@@ -52,6 +54,8 @@ class OneWayQueue:
         self.lanes: tuple[deque[tuple[int, Any]], deque[tuple[int, Any]]] = (deque(), deque())
         """Control and data: sizes, each with a message, a `Packed` or a `_Signal`."""
         self.wakeup: Wakeup = Wakeup()
+        self.bell: Any = COMPILED.Bell() if COMPILED else None
+        """Rung for each item; seen by a receiver that looks for a moment before it sleeps, see `bell_watch`."""
         self.receiver_awake: bool = True
         """Whether the receiver will read without being woken, as it does first of all when it starts.
         The receiver clears this before it reads."""
@@ -76,6 +80,9 @@ class OneWayQueue:
         """Close the descriptors of an item."""
         if type(item) is Packed:
             close_all(item.fds)
+
+
+bind(OneWayQueue)
 
 
 class Endpoint:

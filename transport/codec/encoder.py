@@ -36,7 +36,7 @@ from actors.transport.types.tags import (
     ClassKind,
     Tag,
 )
-from actors.transport.types.twins import EncodeArgs, encoder_functions
+from actors.transport.types.twins import EncodeArgs, SimpleArgs, encoder_functions
 from actors.transport.wire.batches import Batches
 from actors.transport.wire.frames import FRAME_LIMIT, MESSAGE_LIMIT, Lane
 from actors.transport.wire.msgpack import ext
@@ -105,6 +105,8 @@ class Encoder:
         two = encoder_functions(self._known, self._encode_args, self._encode_value)
         self.encode_args: EncodeArgs = two[0]
         """As `_encode_args`, which it is if nothing was compiled."""
+        self.simple_args: SimpleArgs | None = two[2]
+        """Returns the fields for arguments that take no Python code, else None. Without C it is None."""
         self.encode_value: Callable[..., Any] = two[1]
         """As `_encode_value`, likewise."""
 

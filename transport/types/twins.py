@@ -20,10 +20,13 @@ __all__ = [
     "EncodeArgs",
     "Plan",
     "PlanKind",
+    "SimpleArgs",
     "SnapshotArgs",
     "all_leaves",
     "all_leaves_in_python",
+    "bind",
     "copy_all",
+    "copy_args",
     "encoder_functions",
     "frame_reader",
     "message_packer",
@@ -47,6 +50,7 @@ SnapshotArgs: TypeAlias = Callable[[tuple[Any, ...], dict[str, Any]], _Args]
 EncodeArgs: TypeAlias = Callable[
     [tuple[Any, ...], dict[str, Any]], tuple[Sequence[Any], dict[str, Any] | None]
 ]
+SimpleArgs: TypeAlias = Callable[[tuple[Any, ...]], Sequence[Any] | None]
 _Read = Callable[[Any], tuple[list[Any], bool]]
 
 
@@ -82,6 +86,16 @@ copy_all: Final[Callable[[Iterable[Any]], list[Any] | None]] = (
     COMPILED.copy_all if COMPILED else _never
 )
 """A list of copies of some values; None if that takes Python code."""
+
+
+copy_args: Final[SimpleArgs | None] = COMPILED.copy_args if COMPILED else None
+"""Copies of the arguments of a message for another thread, or None: that takes Python code."""
+
+
+def bind(*classes: type, **objects: Any) -> None:
+    """Tell C code where the slots of some classes are, and what else it uses, by its name there."""
+    if COMPILED is not None:
+        COMPILED.bind(*classes, **objects)
 
 
 def new_plan(
@@ -135,8 +149,8 @@ def encoder_functions(
     known: dict[type, tuple[Any, Any]],
     encode_args: EncodeArgs,
     encode_value: Callable[..., Any],
-) -> tuple[EncodeArgs, Callable[..., Any]]:
-    """`encode_args` and `encode_value` of an encoder, or their twins.
+) -> tuple[EncodeArgs, Callable[..., Any], SimpleArgs | None]:
+    """`encode_args` and `encode_value` of an encoder, or their twins, and its `simple_args`.
 
     Args:
         known: by class, what C code may encode: its plan and its number on this link, or a tag and what makes
@@ -145,9 +159,9 @@ def encoder_functions(
         encode_value: likewise.
     """
     if COMPILED is None:
-        return encode_args, encode_value
+        return encode_args, encode_value, None
     packer = COMPILED.Packer(known, _FROM, encode_args, encode_value)
-    return packer.encode_args, packer.encode_value
+    return packer.encode_args, packer.encode_value, packer.simple_args
 
 
 def message_packer(pack: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
