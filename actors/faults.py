@@ -49,7 +49,7 @@ class Fault:
         self._message = message
         self._left = times
         self.seconds = seconds
-        self.hits = 0
+        self.hits: int = 0
 
     def meets(self, target: Target, handler: Handler) -> bool:
         """Whether a message is one of those; counts it."""

@@ -72,7 +72,7 @@ class TopicManager(AsyncPubSubManager):
     def initialize(self) -> None:
         """Begin to listen to the other nodes, before the first client is let in."""
         current()
-        self.host_id = uuid.uuid4().hex  # a process that was forked has one of its own
+        self.host_id: str = uuid.uuid4().hex  # a process that was forked has one of its own
         super().initialize()
 
     async def connect(self, eio_sid: str, namespace: str) -> Any:

@@ -24,8 +24,8 @@ class FarDeadlines:
     """
 
     def __init__(self) -> None:
-        self.ahead = 0.0
-        self.error = 0.0
+        self.ahead: float = 0.0
+        self.error: float = 0.0
 
     def set(self, ahead: float, error: float) -> None:
         """Take what was measured last."""

@@ -150,6 +150,8 @@ class _RemoteActorInPython(_Fields):
 
     __slots__ = ()
 
+    credit: int
+
     def answered(self, envelope: Envelope) -> None:
         """As `RemoteActor.answered`."""
         raise NotImplementedError

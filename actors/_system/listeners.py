@@ -98,7 +98,7 @@ class ListenerController:
         self.host = host
         self.spec = spec
         self.router: AnyRouter | None = None
-        self.active = False
+        self.active: bool = False
         self._prepared: set[int] = set()
         """Numbers of the runs that have imported the handler."""
         self._nodes: dict[str, _RouterNode] = {}

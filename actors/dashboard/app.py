@@ -304,4 +304,4 @@ async def _send_event(send: Send, kind: str, value: object) -> None:
     await send({"type": "http.response.body", "body": body, "more_body": True})
 
 
-app = Dashboard()
+app: Dashboard = Dashboard()

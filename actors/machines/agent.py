@@ -60,10 +60,10 @@ class Agent:
 
     def __init__(self, loop: Loop, join: Join) -> None:
         self.loop = loop
-        self.log_format = "json"
+        self.log_format: str = "json"
         self.nodes: dict[int, AgentNode] = {}
         self.over: Waiter = loop.waiter()
-        self.exit_code = 0
+        self.exit_code: int = 0
         self._join = join
         self._asker: LeaseAsker | None = None
         self._left: Waiter | None = None

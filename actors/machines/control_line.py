@@ -62,7 +62,7 @@ class ControlLine:
         self._waiting = 0
         self._writing = False
         self._chunk = memoryview(bytearray(_CHUNK))
-        self.closed = ""
+        self.closed: str = ""
         loop.watch_readable(self._fd, self._read)
         loop.call_soon(self._read)  # the session may hold what came behind the hello
 

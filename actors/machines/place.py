@@ -91,10 +91,10 @@ class Place:
     def __init__(self, home: PlaceHome, engine: Engine, want: Want, number: int) -> None:
         self.name: str = f"{want.group}@{want.place}"
         self.key: str = f"{self.name}#{number}"
-        self.machine = ""
-        self.pid = 0
-        self.over = ""
-        self.leaving = ""
+        self.machine: str = ""
+        self.pid: int = 0
+        self.over: str = ""
+        self.leaving: str = ""
         self.silent_since: float | None = None
         self._home = home
         self._engine = engine

@@ -57,7 +57,7 @@ REASONS: Final[dict[tuple[str, str], str]] = {
         ),
     ): _EXACT,
     (
-        "transport/channels/thread_channel.py, ThreadChannel.send",
+        "transport/channels/thread_channel.py, _SenderInPython.send",
         "total - out.taken >= self._high  ->  (total - out.taken > self._high)",
     ): _EXACT,
     (

@@ -58,12 +58,12 @@ class _Protocol(asyncio.Protocol):
 
     def __init__(self, first: bytes) -> None:
         self.read_queue: deque[bytes] = deque((first,) if first else ())
-        self.read_event = _Flag(is_set=bool(first))
-        self.write_event = _Flag(is_set=True)
+        self.read_event: _Flag = _Flag(is_set=bool(first))
+        self.write_event: _Flag = _Flag(is_set=True)
         self.exception: Exception | None = None
-        self.is_at_eof = False
+        self.is_at_eof: bool = False
         self._size = len(first)
-        self.is_paused = False
+        self.is_paused: bool = False
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

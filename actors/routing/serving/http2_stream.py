@@ -70,7 +70,7 @@ class StreamPort:
 
     def __init__(self, http: StreamsOwner, number: int) -> None:
         self._http = http
-        self.number = number
+        self.number: int = number
         self.owner: ConnectionOwner = http.owner
         self.access_log: AccessLog | None = http.access_log
         self.transport: Any = self

@@ -21,9 +21,9 @@ class Suspicion:
     """Remembers whom clients wait for, and since when."""
 
     def __init__(self) -> None:
-        self.seat = -1
+        self.seat: int = -1
         """The seat of a node that does not react, -1 for none."""
-        self.stamp = 0
+        self.stamp: int = 0
         """When that node had looked last."""
         self._awaited: tuple[int, int] | None = None
         self._since = 0

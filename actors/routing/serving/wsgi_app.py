@@ -119,9 +119,9 @@ class _Call:
     def __init__(self, loop: asyncio.AbstractEventLoop, receive: Any, send: Any) -> None:
         self._loop = loop
         self._send = send
-        self.body = _Body(self, receive)
+        self.body: _Body = _Body(self, receive)
         self.over = False
-        self.thread = 0
+        self.thread: int = 0
         self._head: dict[str, Any] | None = None
         self._sent = False
         """Whether the head has been sent."""
