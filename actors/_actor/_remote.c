@@ -5,6 +5,8 @@
 
 #include "_speedups.h"
 
+#define BIG (1 << 20) /* as in program_advice.py */
+
 /* ------------------------------------------------------------ to an actor of another node */
 
 /* The link over which an actor can be sent to now; NULL, perhaps with an error, if its twin has to look. */
@@ -42,8 +44,8 @@ encoded_args(State *st, PyObject *actor, PyObject *link, PyObject *args)
     return copied;
 }
 
-/* Write a message, of which it takes the reference, and take its credit; 0 if it was not, and nothing has changed. */
-static int
+/* Write a message, of which it takes the reference, and take its credit; its size, or 0 if nothing has changed. */
+static long
 written(State *st, PyObject *actor, PyObject *link, PyObject *message)
 {
     PyObject *write = Py_XNewRef(get(link, st->link_write)), *size = NULL;
@@ -57,8 +59,22 @@ written(State *st, PyObject *actor, PyObject *link, PyObject *message)
     Py_XDECREF(message);
     Py_XDECREF(write);
     Py_XDECREF(credit);
+    long bytes = size == NULL ? 0 : PyLong_AsLong(size);
     Py_XDECREF(size);
-    return size != NULL;
+    return bytes;
+}
+
+/* Have a message looked at that was sent and is big; -1 with an error. */
+static int
+look_at(State *st, PyObject *actor, PyObject *link, PyObject *handler, long size, PyObject *args)
+{
+    PyObject *bytes = PyLong_FromLong(size), *done = NULL;
+    if (bytes != NULL) {
+        done = PyObject_CallMethodObjArgs(actor, st->n_is_big, link, handler, bytes, args, NULL);
+    }
+    Py_XDECREF(bytes);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
 }
 
 /* A list of some objects. */
@@ -100,13 +116,18 @@ remote_send(PyObject *self, PyTypeObject *type, PyObject *const *args, Py_ssize_
     }
     Py_INCREF(link);
     PyObject *encoded = encoded_args(st, self, link, values);
-    int sent = 0;
+    long sent = 0;
+    int failed = 0;
     if (encoded != NULL) {
         PyObject *fields[] = {st->tell_op, get(ref, st->ref_uid), get(handler, st->handler_name), encoded};
         sent = written(st, self, link, list_of(fields, COUNT(fields)));
+        failed = sent > BIG && look_at(st, self, link, handler, sent, values) < 0;
         Py_DECREF(encoded);
     }
     Py_DECREF(link);
+    if (failed) {
+        return NULL;
+    }
     return sent ? Py_NewRef(Py_True) : leave_to_twin(st, st->n_send, all, 4);
 }
 
@@ -149,12 +170,14 @@ remote_try_send(PyObject *self, PyTypeObject *type, PyObject *const *args, Py_ss
     Py_INCREF(link);
     PyObject *encoded = encoded_args(st, self, link, get(envelope, st->envelope_args));
     PyObject *number = encoded == NULL ? NULL : PyLong_FromLong(number_at(link, st->link_numbers) + 1);
-    int sent = 0, failed = 0;
+    long sent = 0;
+    int failed = 0;
     if (number != NULL) {
-        PyObject *name = get(get(envelope, st->envelope_handler), st->handler_name);
-        PyObject *fields[] = {st->ask_op, get(ref, st->ref_uid), number, name, encoded};
+        PyObject *handler = get(envelope, st->envelope_handler);
+        PyObject *fields[] = {st->ask_op, get(ref, st->ref_uid), number, get(handler, st->handler_name), encoded};
         sent = written(st, self, link, list_of(fields, COUNT(fields)));
         failed = sent && note_pending(st, self, link, envelope, number) < 0;
+        failed = failed || (sent > BIG && look_at(st, self, link, handler, sent, get(envelope, st->envelope_args)) < 0);
     }
     Py_XDECREF(number);
     Py_XDECREF(encoded);

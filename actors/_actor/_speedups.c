@@ -2032,7 +2032,7 @@ static const Name names[] = {
     TEXT(handle_now), TEXT(message_loop), TEXT(on_taken), TEXT(open), TEXT(popleft), TEXT(send), TEXT(send_when_room),
     TEXT(set_exception), TEXT(set_result), TEXT(take), TEXT(throw), TEXT(try_send),
     {"__module__", offsetof(State, n_module)}, {"numpy", offsetof(State, numpy)},
-    {"_run_of", offsetof(State, n_run_of)},
+    {"_run_of", offsetof(State, n_run_of)}, {"_is_big", offsetof(State, n_is_big)},
 };
 
 static PyObject *

@@ -39,7 +39,7 @@ typedef struct {
     PyObject *no_keywords; /* of all messages without any, as that of the links: nobody writes to it */
     PyObject *n_append, *n_awaited, *n_cancelling, *n_deliver, *n_done, *n_handle_now, *n_message_loop, *n_on_taken,
         *n_open, *n_send, *n_send_when_room, *n_set_result, *n_take, *n_try_send, *n_popleft, *n_module, *numpy,
-        *n_close, *n_throw, *n_set_exception, *n_cancelled, *n_congested, *n_run_of;
+        *n_close, *n_throw, *n_set_exception, *n_cancelled, *n_congested, *n_run_of, *n_is_big;
 } State;
 
 static inline State *

@@ -122,7 +122,12 @@ class Batches:
         mailbox = self._cell.mailbox
         waiting = await self._wait(first)
         begun = self._begin([member for member in waiting if mailbox.begin(member)])
-        return Batch(self._cell, first.handler, begun) if begun else None
+        if not begun:
+            return None
+        handler, propagation = first.handler, self._cell.host.propagation
+        if propagation is not None and propagation.trace is not None:
+            handler = propagation.trace.batch(handler, self._cell.ref, begun)
+        return Batch(self._cell, handler, begun)
 
     async def _wait(self, first: Envelope) -> list[Envelope]:
         """Set aside the calls in a row, until there are enough or the time is over; return them."""

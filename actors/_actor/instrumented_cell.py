@@ -51,42 +51,46 @@ def _add_values(envelope: Envelope, propagation: Propagation) -> None:
 
 
 class TracedAnswer:
-    """Wraps the reply to an asker of this node, or the stream of a reader, and reports each answer or item."""
+    """Wraps the reply to an asker of this node, or the stream of a reader, and reports each answer or item.
+
+    Attributes:
+        inner: what it wraps.
+    """
 
     leaves = True
     """It takes the result as the handler returned it, and makes the snapshot itself."""
 
-    __slots__ = ("_cell", "_inner", "_method")
+    __slots__ = ("_cell", "_method", "inner")
 
     def __init__(self, cell: Cell, envelope: Envelope) -> None:
         self._cell = cell
         self._method = envelope.handler.name
-        self._inner: Any = envelope.reply
+        self.inner: Any = envelope.reply
 
     def __await__(self) -> Any:
-        return self._inner.__await__()
+        return self.inner.__await__()
 
     def done(self) -> bool:
         """Whether it was answered, or the asker no longer waits."""
-        return bool(self._inner.done())
+        return bool(self.inner.done())
 
     def cancelled(self) -> bool:
         """Whether the asker was cancelled."""
-        return bool(self._inner.cancelled())
+        return bool(self.inner.cancelled())
 
     @property
     def producer(self) -> Any:
         """The generator's end of a stream."""
-        return self._inner.producer
+        return self.inner.producer
 
     @producer.setter
     def producer(self, producer: Any) -> None:
-        self._inner.producer = producer
+        self.inner.producer = producer
 
     def set_result(self, value: Any, /) -> None:
         """Answer, or end the stream, which is not reported."""
-        if isinstance(self._inner, Stream):
-            self._inner.set_result(None)
+        if isinstance(self.inner, Stream):
+            self.inner.set_result(None)
         else:
             settled: Any = _MeasuredReply(self, value)
             answer(settled, value)
@@ -94,7 +98,7 @@ class TracedAnswer:
     def set_exception(self, error: BaseException, /) -> None:
         """Answer by *error*."""
         self._trace("error", Mode.REFERENCE, 0)
-        self._inner.set_exception(error)
+        self.inner.set_exception(error)
 
     def put(self, value: Any) -> None:
         """Give the reader the next item."""
@@ -104,12 +108,12 @@ class TracedAnswer:
         except Unsendable as error:
             raise not_sendable(error) from error
         self._measured("item", before, same=item is value)
-        self._inner.put_own(item)
+        self.inner.put_own(item)
 
     def settle(self, before: tuple[Mode, int], result: Any, *, same: bool) -> None:
         """Report and answer *result*, a snapshot already."""
         self._measured("reply", before, same=same)
-        self._inner.set_result(result)
+        self.inner.set_result(result)
 
     def _measured(self, verb: str, before: tuple[Mode, int], *, same: bool) -> None:
         mode, size = before

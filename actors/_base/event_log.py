@@ -1,7 +1,8 @@
 """The event log: the default subscriber of the event stream, which writes one log line per event.
 
-Rule: of events that may come at any rate (dead letters, failed messages) one is logged of each kind, then
+Rule 1: of events that may come at any rate (dead letters, failed messages) one is logged of each kind, then
 one every `_EVERY` seconds with the number of those between.
+Rule 2: advice about the program is logged once for each place that it is about.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from actors._base.events import TRACE
-from actors._base.log import iso_time, lowest_level, system_logger
+from actors._base.log import is_left_out, iso_time, lowest_level, system_logger
 from actors._base.printed_lines import LEVELS
 
 if TYPE_CHECKING:
@@ -43,7 +44,19 @@ _RATE_LIMITED: Final = {
     "request_timed_out",
 }
 
+_ONCE: Final = {
+    "big_message": ("of",),
+    "slow_import": ("module",),
+    "spawned_often": ("what",),
+    "websocket_without_key": ("listener",),
+}
+"""Advice, and the facts that say which place of the program it is about: on how many nodes does not matter."""
+
 _LEVELS: Final = {
+    "big_message": "warning",
+    "slow_import": "warning",
+    "spawned_often": "warning",
+    "websocket_without_key": "warning",
     "breakpoint_reached": "warning",
     "breakpoint_passed": "warning",
     "child_ended": "info",
@@ -175,12 +188,13 @@ class LogSubscriber:
         self._log: Logger = system_logger()
         self._clock = clock
         self._limited: dict[tuple[str, ...], tuple[float, int]] = {}
+        self._given: set[tuple[str, ...]] = set()
         self._started = False
 
     def __call__(self, event: Event, at: float | None = None) -> None:
         """Log *event*, which happened *at* that time of day (seconds since the epoch) or now."""
         facts = {key: value for key, value in event.facts.items() if value not in (None, "")}
-        if event.kind == TRACE:
+        if event.kind == TRACE or (event.kind in _ONCE and not self._is_new(event.kind, facts)):
             return
         if event.kind in _RATE_LIMITED:
             counted = self._count(event.kind, facts)
@@ -196,8 +210,16 @@ class LogSubscriber:
             facts["timestamp"] = iso_time(at)
         what = event.kind.replace("_", " ")
         getattr(self._log, level)(what, **facts)
-        if LEVELS[level] >= lowest_level():
+        if LEVELS[level] >= lowest_level() and not is_left_out(what):
             self._hand_on({**facts, "event": what, "level": level})
+
+    def _is_new(self, kind: str, facts: dict[str, Any]) -> bool:
+        """Whether this advice has not been given yet; after `_KINDS` pieces of advice none is new."""
+        place = (kind, *(str(facts.get(name)) for name in _ONCE[kind]))
+        if place in self._given or len(self._given) >= _KINDS:
+            return False
+        self._given.add(place)
+        return True
 
     def _level(self, kind: str, facts: dict[str, Any]) -> str:
         """Return the log level of an event."""

@@ -33,6 +33,7 @@ __all__ = [
     "as_terminal",
     "get_logger",
     "hand_on_to",
+    "is_left_out",
     "iso_time",
     "lowest_level",
     "system_logger",
@@ -189,6 +190,17 @@ def lowest_level() -> int:
     return LEVELS.get(os.environ.get("ACTORS_LOG", "info").lower(), LEVELS["info"])
 
 
+def is_left_out(event: object) -> bool:
+    """Return whether `ACTORS_LOG_WITHOUT` names *event*, so that no record of it is written."""
+    named = os.environ.get("ACTORS_LOG_WITHOUT", "")
+    return bool(named) and event in _names(named)
+
+
+@functools.lru_cache(maxsize=8)
+def _names(text: str) -> frozenset[str]:
+    return frozenset(name.strip().replace("_", " ") for name in text.split(","))
+
+
 def as_terminal() -> bool:
     """Return whether lines are made for a terminal, not as JSON."""
     override = os.environ.get("ACTORS_LOG_FORMAT", "")
@@ -252,7 +264,7 @@ class _SystemLogger:
         self._log("error", event, facts)
 
     def _log(self, level: str, event: str, facts: dict[str, Any]) -> None:
-        if LEVELS[level] >= lowest_level():
+        if LEVELS[level] >= lowest_level() and not is_left_out(event):
             record = {**self._facts, **facts, "event": event, "level": level}
             record.setdefault("timestamp", iso_time(time.time()))
             _hand_on(None, level, record)
@@ -290,13 +302,21 @@ def _rendered(structlog: Any) -> tuple[Any, list[Any]]:
     terminal = as_terminal()
     if terminal not in _RENDERED:
         processors = structlog.processors
-        chain = [processors.add_log_level, processors.MaybeTimeStamper(fmt="iso"), _hand_on]
+        drop = functools.partial(_drop, structlog.DropEvent)
+        chain = [drop, processors.add_log_level, processors.MaybeTimeStamper(fmt="iso"), _hand_on]
         if not terminal:
             chain.append(processors.format_exc_info)
         wrapper = structlog.make_filtering_bound_logger(lowest_level())
         _RENDERED[terminal] = (wrapper, [*chain, functools.partial(_to_lines, terminal)])
     wrapper, chain = _RENDERED[terminal]
     return wrapper, chain
+
+
+def _drop(dropped: type[BaseException], _logger: Any, _method: str, facts: Any) -> Any:
+    """Drop a record that is to be left out: a processor."""
+    if is_left_out(facts.get("event")):
+        raise dropped
+    return facts
 
 
 def _hand_on(_logger: Any, _method: str, facts: Any) -> Any:

@@ -10,16 +10,26 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import context, propagate, trace
-from opentelemetry.trace import SpanKind, Status, StatusCode
+from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 
 from actors.supervisors import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from opentelemetry.trace import Span
 
-__all__ = ["carried", "continued", "current", "end", "entered", "fail", "span", "started"]
+__all__ = [
+    "carried",
+    "continued",
+    "current",
+    "end",
+    "entered",
+    "fail",
+    "links_to",
+    "span",
+    "started",
+]
 
 _NAME: Final = "actors"
 
@@ -50,10 +60,21 @@ def continued(given: Any) -> None:
     context.attach(given)
 
 
-def started(name: str, kind: str, attributes: Mapping[str, Any]) -> Span:
+def links_to(carriers: Iterable[Any]) -> list[Link]:
+    """Return links to the spans that messages carry, by `carried` or `current`."""
+    contexts = (
+        given if isinstance(given, context.Context) else propagate.extract(given, context.Context())
+        for given in carriers
+    )
+    return [Link(trace.get_current_span(one).get_span_context()) for one in contexts]
+
+
+def started(
+    name: str, kind: str, attributes: Mapping[str, Any], links: Iterable[Link] = ()
+) -> Span:
     """Return a new span below that of the calling code; whoever starts it calls `end`."""
     tracer = trace.get_tracer(_NAME)
-    return tracer.start_span(name, kind=SpanKind[kind], attributes=attributes)
+    return tracer.start_span(name, kind=SpanKind[kind], attributes=attributes, links=list(links))
 
 
 @contextmanager
@@ -77,9 +98,11 @@ def fail(given: Span, kind: str) -> None:
 
 
 @contextmanager
-def span(name: str, kind: str, attributes: Mapping[str, Any]) -> Iterator[Span]:
+def span(
+    name: str, kind: str, attributes: Mapping[str, Any], links: Iterable[Link] = ()
+) -> Iterator[Span]:
     """Run the block in a new span below that of the calling code; an error that leaves it is the span's."""
-    made = started(name, kind, attributes)
+    made = started(name, kind, attributes, links)
     with entered(made):
         try:
             yield made

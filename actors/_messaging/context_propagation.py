@@ -20,7 +20,7 @@ __all__ = ["TRACING", "Propagation", "check_paths"]
 
 TRACING: Final = "actors._messaging.spans:TRACE"
 """The path that systems with `tracing=True` propagate beside context variables."""
-_CARRIER: Final = "trace"
+CARRIER: Final = "trace"
 
 _UNSET: Final = object()
 
@@ -102,7 +102,7 @@ class Propagation:
         own = [path for path in paths if path != TRACING]
         self._variables = {f"context variable {path}": _find(path) for path in own}
         self._defaults = {label: _default_of(var) for label, var in self._variables.items()}
-        self._labels = [*self._variables, _CARRIER]
+        self._labels = [*self._variables, CARRIER]
 
     @classmethod
     def of(cls, paths: Sequence[str]) -> Propagation | None:
@@ -124,14 +124,14 @@ class Propagation:
                 except Unsendable as error:
                     raise not_sendable(error) from error
         if self.trace is not None and (carried := self.trace.carried()):
-            found[_CARRIER] = carried
+            found[CARRIER] = carried
         return found
 
     def current(self) -> dict[str, Any]:
         """Return the values in the caller's context themselves, for another context of this process."""
         found = {label: variable.get(_UNSET) for label, variable in self._variables.items()}
         if self.trace is not None:
-            found[_CARRIER] = self.trace.current()
+            found[CARRIER] = self.trace.current()
         return {label: value for label, value in found.items() if value is not _UNSET}
 
     def apply(self, values: Mapping[str, Any]) -> None:
@@ -143,7 +143,7 @@ class Propagation:
             elif variable.get() is not value:
                 variable.set(value)
         if self.trace is not None:
-            self.trace.continued(values.get(_CARRIER))
+            self.trace.continued(values.get(CARRIER))
 
     def packed(self, values: Mapping[str, Any]) -> list[Any]:
         """Return encoded values as a link sends them: each behind the number of its variable."""

@@ -50,6 +50,8 @@ class Stream(Generic[R]):
         self.on_item_taken: Callable[[], None] | None = None
         # Set if the reader is an actor.
         self.edge: StreamEdge | None = None
+        # Set by what wants to know of the end: called once, with its error.
+        self.on_end: Callable[[BaseException | None], None] | None = None
         self._make_waiter = make_waiter
         self._items: deque[R] = deque()
         self._waiter: Waiter | None = None
@@ -79,6 +81,9 @@ class Stream(Generic[R]):
     def set_result(self, _value: object = None, /) -> None:
         """End the stream."""
         self._ended = True
+        on_end, self.on_end = self.on_end, None
+        if on_end is not None:
+            on_end(self._error)
         self._wake()
 
     def set_exception(self, error: BaseException, /) -> None:

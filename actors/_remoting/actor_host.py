@@ -10,7 +10,6 @@ import sys
 from collections import OrderedDict
 from contextlib import nullcontext
 from functools import cached_property
-from importlib import import_module
 from sys import intern
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -18,6 +17,7 @@ from actors._actor.activity import Activity
 from actors._actor.handler_times import HandlerTimes
 from actors._actor.instrumented_cell import cell_class
 from actors._base.events import TRACE, error_facts, event_of
+from actors._base.slow_imports import timed_import
 from actors._messaging.deadlock import waiting_for_ends
 from actors._messaging.mailbox import Envelope
 from actors._messaging.mailbox_options import packed, unpacked
@@ -33,6 +33,7 @@ from actors._remoting.link import Link
 from actors._remoting.main_values import MAIN_VALUES
 from actors._remoting.operation import Handlers
 from actors._remoting.peer import Peer
+from actors._remoting.program_advice import ProgramAdvice
 from actors._remoting.receiver import Receiver, RemoteReply
 from actors._remoting.shared_memory import SharedMemory
 from actors._remoting.topics import Topics
@@ -179,6 +180,11 @@ class ActorHost:
         """How long messages wait and run, while somebody looks."""
         return HandlerTimes(self.cells)
 
+    @cached_property
+    def advice(self) -> ProgramAdvice:
+        """What is noticed here of the program that makes it slow."""
+        return ProgramAdvice(self.name, self.loop.now, self.services.event)
+
     # -- cells and refs ------------------------------------------------------------------
 
     def new_uid(self) -> int:
@@ -193,7 +199,12 @@ class ActorHost:
         cell = self.cells[uid] = self._new_cell(self, ref, cls)
         if self.times.on:
             self.times.include(cell)
+        self.advice.spawned(ref.cls_path, self._living)
         return cell
+
+    def _living(self) -> list[str]:
+        """Return the class of each actor here."""
+        return [cell.ref.cls_path for cell in self.cells.values()]
 
     def at_rest(self) -> bool:
         """Return whether no code of an actor runs or waits here; from any thread."""
@@ -466,7 +477,7 @@ class ActorHost:
         """Return what a peer names; a node imports it, both being of one system."""
         try:
             # A parent that keeps itself free of user code has only what is imported already.
-            found: Any = import_module(module) if self._may_import else sys.modules[module]
+            found: Any = timed_import(module) if self._may_import else sys.modules[module]
             for part in qualname.split("."):
                 found = getattr(found, part)
         except SystemExit as error:  # a script that exits on import must not end the node

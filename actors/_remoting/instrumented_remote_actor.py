@@ -101,7 +101,7 @@ class TracedReply(RemoteReply):
         """As `RemoteReply.set_result`."""
         envelope = self.envelope
         if self._settle():
-            self._trace("reply", envelope, lambda: self._send_result(value))
+            self._trace("reply", envelope, lambda: self._send_result(value, envelope))
 
     def set_exception(self, error: BaseException, /) -> None:
         """As `RemoteReply.set_exception`."""

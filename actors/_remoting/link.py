@@ -29,6 +29,7 @@ from actors.transport import (
     InProcessEncoder,
     Lane,
     Limits,
+    Mode,
     Prerequisite,
     ThreadChannel,
     TooBig,
@@ -262,6 +263,25 @@ class Link(_Fields):
             raise
         transaction.commit()
         return size
+
+    def pack_again(self, value: Any) -> bool:
+        """Encode and pack a value as for a message, and drop it; return whether all of it could be done again.
+
+        What it would lend or move stays as it is.
+        """
+        if self.encoder is not self._packing:
+            return False  # to a thread: nothing is packed
+        attachments = self.attachments
+        modes, lent = attachments.modes.copy(), attachments.bytes_lent
+        try:
+            self._packing.batches.pack_one(self._packing.encode_value(value))
+        except Exception:  # noqa: BLE001 - what was moved is gone; a user's codec may fail the second time
+            return False
+        finally:
+            attachments.transaction.undo()
+            again, attachments.modes, attachments.bytes_lent = attachments.modes, modes, lent
+        # A payload that is copied because there is no shared memory for it yet says nothing of graphs.
+        return again[Mode.COPY] == modes[Mode.COPY]
 
     def _send_ahead(self, prerequisites: list[Prerequisite], lane: int) -> None:
         """Send the notes that a message needs, which goes in that lane."""

@@ -29,6 +29,7 @@ from actors._remoting import protocol as wire
 from actors._remoting.credit_return import CreditReturn
 from actors._remoting.header_codec import decode_headers, envelope_with
 from actors._remoting.peer import PeerHost
+from actors._remoting.program_advice import BIG
 from actors._remoting.remote_actor import SMALL_MAILBOX, returns_credit_when_taken
 from actors.supervisors import Exit
 from actors.transport import (
@@ -500,12 +501,12 @@ class RemoteReply:
     def set_result(self, value: Any, /) -> None:
         """Send the result."""
         self._done = True
-        self.envelope = None  # as in `_settle`
+        envelope, self.envelope = self.envelope, None  # as in `_settle`
         link = self.link
         if link.serving.pop(self._request, None) is None or link.closed is not None:
             return
         if type(value) not in PLAIN or link.host.memory.mappings.awake:
-            self._send_result(value)
+            self._send_result(value, envelope)
             return
         try:
             link.write([wire.REPLY, self._request, value])
@@ -514,8 +515,8 @@ class RemoteReply:
         except Exception as error:  # noqa: BLE001 - as in `_send_result`
             link.fail(self._request, failed_codec("reply", error))
 
-    def _send_result(self, value: Any) -> int:
-        """Send the result, or that it cannot be sent; return the size of the message in bytes."""
+    def _send_result(self, value: Any, envelope: Envelope | None) -> int:
+        """Send the result of a message, or that it cannot be sent; return the size in bytes."""
         link = self.link
         memory = link.host.memory
         if memory.mappings.awake:
@@ -523,12 +524,21 @@ class RemoteReply:
         try:
             if type(value) in PLAIN:
                 return link.write([wire.REPLY, self._request, value])
-            value = link.encoder.encode_value(value, "reply")
-            return link.write_encoded([wire.REPLY, self._request, value])
+            encoded = link.encoder.encode_value(value, "reply")
+            size = link.write_encoded([wire.REPLY, self._request, encoded])
         except (ChannelBroken, ChannelClosed):
             return 0  # the asker is told by the end of the link
         except Exception as error:  # noqa: BLE001 - a registered codec's too; the asker is told
             return link.fail(self._request, failed_codec("reply", error))
+        if size > BIG:
+            self._is_big(size, value, envelope, "reply")
+        return size
+
+    def _is_big(self, size: int, value: Any, envelope: Envelope | None, part: str) -> None:
+        host: Any = self.cell.host
+        method = "" if envelope is None else f".{envelope.handler.name}"
+        of = f"{self.cell.ref.cls_path.replace(':', '.')}{method} ({part})"
+        host.advice.sent(self.link, of, size, (value,))
 
     def set_exception(self, error: BaseException, /) -> None:
         """Send the error."""
@@ -553,9 +563,12 @@ class RemoteSink(RemoteReply):
         """
         item = self.link.encoder.encode_value(value, "item")
         try:
-            return self.link.write_encoded([wire.ITEM, self._request, item])
+            size = self.link.write_encoded([wire.ITEM, self._request, item])
         except (ChannelBroken, ChannelClosed):
             return 0  # the reader is told by the end of the link
+        if size > BIG:
+            self._is_big(size, value, self.envelope, "item")
+        return size
 
     def set_result(self, _value: Any = None, /) -> None:
         """End the stream."""

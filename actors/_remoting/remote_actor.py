@@ -31,6 +31,7 @@ from actors._messaging.message_table import MessageKind
 from actors._messaging.turn import sending_actor
 from actors._remoting import operations as ops, protocol as wire
 from actors._remoting.link import LinkHost, NotYetAttached
+from actors._remoting.program_advice import BIG, ProgramAdvice
 from actors.transport import (
     PLAIN,
     Lane,
@@ -86,6 +87,8 @@ class SenderHost(LinkHost, Protocol):
     name: str
     propagation: Propagation | None
 
+    @property
+    def advice(self) -> ProgramAdvice: ...
     def traced(self, facts: dict[str, Any]) -> None: ...
     def lost_tells(self, ref: Ref[Any], count: int, why: str) -> None: ...
 
@@ -164,6 +167,9 @@ class _RemoteActorInPython(_Fields):
     def _send(self, link: Link, envelope: Envelope) -> int:
         raise NotImplementedError
 
+    def _is_big(self, link: Link, handler: Handler, size: int, args: tuple[Any, ...]) -> None:
+        raise NotImplementedError
+
     def _error(self, error: TransportError, envelope: Envelope) -> ActorsError:
         raise NotImplementedError
 
@@ -196,11 +202,13 @@ class _RemoteActorInPython(_Fields):
         if not self.bytes and (never_big(map(type, args)) or not counted_bytes(args, _NO_KEYWORDS)):
             try:
                 values, _ = link.encoder.encode_args(args, _NO_KEYWORDS)
-                link.write_encoded([wire.TELL, self.ref.uid, handler.name, values])
+                size = link.write_encoded([wire.TELL, self.ref.uid, handler.name, values])
             except TransportError:
                 pass  # nothing was sent: below, the same error is handled, or raised as the sender's
             else:
                 self.credit -= 1
+                if size > BIG:
+                    self._is_big(link, handler, size, args)
                 return True
         return self.try_send(Envelope(handler, args, {}))
 
@@ -249,7 +257,9 @@ class _RemoteActorInPython(_Fields):
                 link.write(message)
             else:
                 message[-1], _ = link.encoder.encode_args(args, _NO_KEYWORDS)
-                link.write_encoded(message)
+                size = link.write_encoded(message)
+                if size > BIG:
+                    self._is_big(link, envelope.handler, size, args)
         except (Moved, StillViewed, NotYetAttached, NoRoom):
             raise  # as in `_send`
         except TransportError as error:
@@ -381,7 +391,13 @@ class RemoteActor(_RemoteActorTwin):
         except TransportError as error:
             raise self._error(error, envelope) from error
         self.credit -= 1
+        if size > BIG:
+            self._is_big(link, envelope.handler, size, (*envelope.args, envelope.kwargs))
         return size
+
+    def _is_big(self, link: Link, handler: Handler, size: int, args: tuple[Any, ...]) -> None:
+        of = f"{self.ref.cls_path.replace(':', '.')}.{handler.name} (arguments)"
+        self.peer.host.advice.sent(link, of, size, args)
 
     def _write(self, link: Link, envelope: Envelope) -> int:
         counted = counted_bytes(envelope.args, envelope.kwargs)

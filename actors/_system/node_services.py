@@ -336,6 +336,7 @@ class NodeServices:
         ]
 
     async def _start_nodes(self, _link: Link, spec: dict[str, Any]) -> list[str]:
+        self._state.count_start("groups of nodes")
         return [node.name for node in await self._groups.start(nodes_from(spec))]
 
     async def _reload(

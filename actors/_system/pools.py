@@ -481,6 +481,7 @@ class Pools:
         except ChildNotStarted as error:
             cause = first_cause(error)
             raise cause from cause.__cause__
+        self._state.count_start("pools")
         return self.clients.pool(self._names[spec.name].facts.fields)
 
     async def _start(self, _link: Link, item: Sent, chain: Chain = ()) -> list[Any]:

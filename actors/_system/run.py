@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import signal
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple
@@ -103,5 +104,7 @@ async def _watch_signals(caught: list[signal.Signals], scope: anyio.CancelScope)
                 # The default action ends this process; its nodes see that on their lifelines and end.
                 signal.signal(number, signal.SIG_DFL)
                 signal.raise_signal(number)
+                # Process 1 of a container, which the kernel spares.
+                os._exit(128 + number)
             caught.append(number)
             scope.cancel()

@@ -25,6 +25,7 @@ class SystemOptions(TypedDict, total=False):
     lend_per_node: int | None
     patience: float | None
     ask_timeout: float | None
+    tracing: bool
     control: bool | str
 
 

@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from actors.supervisors import Backoff, Exit, Restart
 
 __all__ = ["System", "access_of", "coordinator_of", "current", "task_of"]
-
 _NOT_RUNNING: Final = "this System is not running: use `async with actors.System() as system`"
 
 A = TypeVar("A", bound="Actor")
@@ -59,9 +58,8 @@ Ts = TypeVarTuple("Ts")
 def current() -> System:
     """Return the System of the calling code, from any task of an actor, a node or an application.
 
-    It is the one that was started in this context (so in a task, or in one that started it); that of the
-    actor whose code this is; that of the node; or the one that runs on this event loop, which is how
-    request handlers of an application find what its lifespan started.
+    It is the one that was started in this context; that of the actor or node whose code this is; or the one
+    on this event loop, which is how requests find what a lifespan has started.
 
     Raises:
         NoSystem: this code runs in no system, or in a loop of several that has nothing to do with any.
@@ -71,7 +69,7 @@ def current() -> System:
 
 
 def coordinator_of(system: System) -> Coordinator:
-    """Return the coordinator of *system*; for the CLI, which shows and controls it.
+    """Return the coordinator of *system*, for the CLI.
 
     Raises:
         SystemStopped: it does not run here.
@@ -101,8 +99,8 @@ class System:
         async with actors.System() as system:
             counter = await system.spawn(Counter, 10)
 
-    On leaving the block everything is stopped, in reverse order of its start, within deadlines.
-    On a node, and inside actors, the system is there already: `current()`.
+    On leaving the block everything is stopped, in reverse order of its start, within deadlines. On a node,
+    and inside actors, the system is there already: `current()`.
 
     Args:
         topology: nodes, children and listeners to start with.
@@ -113,15 +111,16 @@ class System:
         largest: as in `Topology`; None leaves it to the topology.
         lend_per_node: as in `Topology`; None leaves it to the topology.
         patience: as in `Topology`; None leaves it to the topology.
-        control: True opens a control socket, so that `actors ps`, `actors top` and the other commands of
-            the same user see and control this system; a text does so under that name, which `--pid` takes.
-            Where there can be none, an event `no_control_socket` says so, and the system runs without.
+        control: True opens a control socket, so that `actors ps` and the other commands of the same user see
+            and control this system; a text does so under that name, which `--pid` takes. Where there can be
+            none, an event `no_control_socket` says so, and the system runs without.
         ask_timeout: as in `Topology`; None leaves it to the topology.
         lease: as in `Topology`; None leaves it to the topology.
         reach: as in `Topology`; None leaves it to the topology.
+        tracing: as in `Topology`.
 
     Raises:
-        InvalidSpec: what is to be propagated is not there, or no context variable.
+        InvalidSpec: an option is wrong, or what is to be propagated is not there, or no context variable.
         ActorsError: the topology could not be started; nothing of it is left.
     """
 
@@ -139,13 +138,14 @@ class System:
         ask_timeout: float | None = None,
         lease: float | None = None,
         reach: str | None = None,
+        tracing: bool = False,
         control: bool | str = False,
     ) -> None:
-        if topology is not None and not isinstance(topology, Topology):
+        if not isinstance(topology, Topology | None):
             raise ActorsError(f"System takes a Topology, got {topology!r}")
         limits: dict[str, Any] = {"largest": largest, "lend_per_node": lend_per_node}
         limits |= {"patience": patience, "ask_timeout": ask_timeout, "lease": lease, "reach": reach}
-        topology = (topology or Topology()).also(propagate, trace=trace, **limits)
+        topology = (topology or Topology()).also(propagate, trace=trace, tracing=tracing, **limits)
         Propagation.of(topology.propagate)  # refuses bad paths before anything starts
         self._new_task: Callable[[System], OwnTask] = partial(
             SystemTask, topology=topology, local=local, control=control_name(control)
@@ -305,9 +305,8 @@ class System:
             InvalidSpec: a value that can never work, or an argument that the constructor does not take.
         """
         made, given, kwargs = unpack_constructor(cls, args)
-        check_actor_options(
-            made, name, mailbox, restart=restart, backoff=backoff, shutdown=shutdown
-        )
+        how = {"restart": restart, "backoff": backoff, "shutdown": shutdown}
+        check_actor_options(made, name, mailbox, **how)
         options: SpawnOptions = {
             "name": name,
             "on": on.name if isinstance(on, Node) else on,

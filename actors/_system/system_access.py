@@ -160,6 +160,7 @@ class DirectAccess:
         return await self._requests.count(path)
 
     async def start_nodes(self, spec: NodesSpec) -> list[Node]:
+        self._coordinator.count_start("groups of nodes")
         return [*await self._coordinator.groups.start(spec)]
 
     async def scale(self, group: str, count: int) -> list[Node]:

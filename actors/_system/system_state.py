@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from actors._base.event_log import LogSubscriber
 from actors._base.events import DelayedDelivery, Event, EventBus, event_of
+from actors._base.often import Often
 from actors._messaging.context_propagation import Propagation
 from actors._messaging.registry import Registry
 from actors._remoting import operations as ops
@@ -39,6 +40,9 @@ __all__ = ["SystemState"]
 
 _HANDED: Final = 100
 """Records of the log that a node is handed in a second."""
+_STARTS: Final = 20
+_STARTS_WITHIN: Final = 60.0
+"""So many starts of pools, or of groups of nodes, in so many seconds are worth a line."""
 
 
 def _plain(value: object) -> Any:
@@ -101,6 +105,7 @@ class SystemState:
         self.runs: dict[str, RemoteRun] = {}
         self.pool_sizes: dict[str, int] = {}
         self.listeners: list[ListenerController] = []
+        self._starts = Often(_STARTS, _STARTS_WITHIN, loop.now)
         self.ends_process = False
         """Whether its process ends with it: it was started by a command."""
 
@@ -108,6 +113,22 @@ class SystemState:
         """Return the nodes of a group by slot, including those that are about to end."""
         found = (node for node in self.nodes.values() if node.group == name)
         return sorted(found, key=lambda node: node.slot)
+
+    @property
+    def process_nodes(self) -> int:
+        """How many nodes there are that compute in processes of their own: pools' workers too, not `admin`."""
+        groups = [node.group for node in self.nodes.values() if node.kind == "process"]
+        return len(groups) - groups.count(ADMIN_GROUP)
+
+    def count_start(self, what: str) -> None:
+        """Count a start of what has processes of its own; many within a minute are one event."""
+        often = self._starts.count(what)
+        if often is not None:
+            self._starts.told(what)
+            count, seconds = often
+            facts = {"node": self.host.name, "what": what, "count": count}
+            advice = "each start takes processes and their imports: start it once, and use it for all the work"
+            self.event("spawned_often", {**facts, "seconds": round(seconds, 3), "advice": advice})
 
     async def claim(self, ref: Ref[Any]) -> None:
         """Take the name of *ref* for it; the actor is supervised elsewhere.

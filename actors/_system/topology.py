@@ -83,6 +83,12 @@ def _placed(children: Sequence[TreeSpec]) -> Iterator[ActorSpec[Any] | KeyedSpec
             yield from _placed(item.children)
 
 
+def _checked_tracing(where: str, tracing: object) -> bool:
+    if not isinstance(tracing, bool):
+        raise InvalidSpec(f"{where}: tracing must be True or False, got {tracing!r}")
+    return tracing
+
+
 def has_unplaced(children: Sequence[TreeSpec]) -> bool:
     """Whether an actor of a tree has no `on`."""
     return any(item.on is None for item in _placed(children))
@@ -212,7 +218,7 @@ class Topology:
         self._check_placements(names)
 
     def _take_log_options(self) -> None:
-        if self.tracing and TRACING not in self.propagate:
+        if _checked_tracing("Topology", self.tracing) and TRACING not in self.propagate:
             object.__setattr__(self, "propagate", (*self.propagate, TRACING))
         config = checked_log_config("Topology: log_config", self.log_config)
         object.__setattr__(self, "log_config", config)
@@ -245,17 +251,22 @@ class Topology:
         modules = [item.preloaded for item in self.listeners if item.nodes == group]
         return tuple(dict.fromkeys(filter(None, modules)))
 
-    def also(self, propagate: Sequence[str], *, trace: bool, **options: Any) -> Topology:
+    def also(
+        self, propagate: Sequence[str], *, trace: bool, tracing: bool = False, **options: Any
+    ) -> Topology:
         """Return a copy with more to propagate, traced if either asks for it, and with other options.
 
         Args:
             propagate: as the attribute; added to it.
             trace: the same; either.
+            tracing: the same; either.
             **options: attributes by their names; None leaves one as it is.
         """
         paths = dict.fromkeys((*self.propagate, *check_paths("System", propagate)))
         given = {name: value for name, value in options.items() if value is not None}
         _check_options("System", given)
+        if self.tracing or _checked_tracing("System", tracing):
+            given["tracing"] = True
         return replace(self, propagate=tuple(paths), trace=self.trace or trace, **given)
 
     def with_parts(self, **parts: Sequence[Any]) -> Topology:

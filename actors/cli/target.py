@@ -5,7 +5,6 @@ Rule: an error quotes what is wrong in the target; what the user's code raised i
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import pkgutil
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
+from actors._base.slow_imports import timed_import
 from actors._base.suggestions import did_you_mean
 from actors._base.user_traceback import is_ours
 from actors._system.topology import Topology
@@ -87,7 +87,7 @@ def _parse(target: str) -> tuple[str, list[str]]:
 
 def _import(name: str) -> ModuleType:
     try:
-        return importlib.import_module(name)
+        return timed_import(name)
     except ModuleNotFoundError as error:
         missing = error.name or ""
         if name != missing and not name.startswith(f"{missing}."):

@@ -7,10 +7,13 @@ Rule 2: however the process ends, its process group is killed and the process re
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from actors._base.cpus import usable_cpus
 from actors._base.errors import BootFailed
+from actors._base.library_threads import thread_settings
 from actors._remoting.link import Link
 from actors.nodes._node import NodeState
 from actors.nodes.boot.launch import Launch
@@ -86,12 +89,19 @@ class ProcessRun(RemoteRun):
             output=pipes.far_output,
             common=common_environment(),
             env=node.spec.shared_env,
+            defaults=self._defaults(),
             own_env=node.spec.own_env(node.slot),
             imports=BACKEND_MODULES[node.spec.backend] + self._home.imports(node.group),
             preload=tuple(node.spec.preload),
             threadless=self._home.preloaded_apps(node.group),
             within=node.spec.boot_timeout,
         )
+
+    def _defaults(self) -> dict[str, str]:
+        """Return how many threads libraries may start, so that all nodes together have one for each CPU."""
+        spec = self.node.spec
+        cpus = 1 if spec.cpus == "each" else usable_cpus()
+        return thread_settings(cpus, self._home.process_nodes, {*os.environ, *spec.env})
 
     def _adopt(self) -> None:
         """Read the process's output, send it its configuration, and attach the link."""

@@ -31,6 +31,7 @@ __all__ = [
     "TlsReloadFailed",
     "TlsReloaded",
     "Unavailable",
+    "WebsocketWithoutKey",
 ]
 
 
@@ -211,3 +212,14 @@ class TlsReloadFailed(ListenerEvent):
 
     certfile: str
     error: Exception
+
+
+@dataclass(frozen=True)
+class WebsocketWithoutKey(ListenerEvent):
+    """A WebSocket was opened on a listener with several nodes and no key.
+
+    `count` is the number of nodes, `advice` what to do.
+    """
+
+    count: int
+    advice: str

@@ -73,3 +73,15 @@ def test_late_loops_and_deep_mailboxes_are_told() -> None:
     late, deep = diagnose(looks, 4)
     assert (late.about, late.why) == ("web/0", "its loop was 300 ms late")
     assert deep.why == "1,500 messages wait for it, 20 at first"
+
+
+def test_more_threads_of_libraries_than_cpus_are_told() -> None:
+    nodes = [node("web/0", 0.5, library_threads="4"), node("web/1", 0.5, library_threads="4")]
+    (advice,) = diagnose([look(*nodes)], 4)
+    assert advice.about == "OMP_NUM_THREADS"
+    assert (
+        advice.why == "numpy and the like may compute in 8 threads of 2 nodes, and there are 4 CPUs"
+    )
+    for text in ("2", "", "1,2"):
+        others = [{**one, "library_threads": text} for one in nodes]
+        assert diagnose([look(*others)], 4)[0].what == "leave it alone"

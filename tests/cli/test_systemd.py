@@ -17,6 +17,9 @@ from tests.cli.running_command import PATIENCE, running
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
 
+EXTEND = "EXTEND_TIMEOUT_USEC="
+
+
 class Manager:
     """The end of the socket that is systemd's."""
 
@@ -25,12 +28,19 @@ class Manager:
         self.socket.bind("\0" + address[1:] if address.startswith("@") else address)
         self.socket.settimeout(PATIENCE)
         self.address = address
+        self.extended: list[str] = []
+        """What it was told of how long something may take."""
 
     def next(self, *, alive: bool = False) -> list[str]:
-        """Return the lines of the next message, of those that say WATCHDOG=1 only if *alive*."""
+        """Return the lines of the next message, of those that say WATCHDOG=1 only if *alive*.
+
+        How long something may take is left out, and so is a message about nothing else.
+        """
         while True:
             lines = self.socket.recv(4096).decode().split("\n")
-            if alive == (lines == ["WATCHDOG=1"]):
+            self.extended += [line for line in lines if line.startswith(EXTEND)]
+            lines = [line for line in lines if not line.startswith(EXTEND)]
+            if lines and alive == (lines == ["WATCHDOG=1"]):
                 return lines
 
 
@@ -45,17 +55,22 @@ def manager(request: pytest.FixtureRequest, runtime: Path) -> Iterator[Manager]:
 def test_ready_reload_and_stop_are_said_in_their_order(runtime: Path, manager: Manager) -> None:
     env = {"NOTIFY_SOCKET": manager.address}
     with running(runtime, "run", "topologies:good", env=env) as system:
+        assert manager.next() == ["STATUS=starting 2 nodes"]
+        assert manager.extended == [f"{EXTEND}60000000"]  # as boot_timeout, and 30 s more
         ready = manager.next()
         assert ready[0] == "READY=1"
         assert ready[1].startswith("STATUS=ready: ")
         before = time.monotonic_ns() // 1000
         os.kill(system.pid, signal.SIGHUP)
-        reloading, stamp = manager.next()
-        assert reloading == "RELOADING=1"
+        reloading, stamp, status = manager.next()
+        assert (reloading, status) == ("RELOADING=1", "STATUS=reloading")
         assert before <= int(stamp.removeprefix("MONOTONIC_USEC=")) <= time.monotonic_ns() // 1000
         assert manager.next() == ready
+        # The reload says it at its beginning, and for each of the two nodes.
+        assert manager.extended[1:] == [f"{EXTEND}65000000"] * 3
         assert system.end(signal.SIGTERM) == 0
         assert manager.next() == ["STOPPING=1", "STATUS=stopping"]
+        assert manager.extended[-1] == f"{EXTEND}50000000"  # four times shutdown, and 30 s more
 
 
 def test_it_says_that_it_is_alive_twice_in_the_time_that_systemd_waits(

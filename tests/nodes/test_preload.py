@@ -99,7 +99,7 @@ async def test_modules_are_imported_once_and_what_they_have_is_shared_by_the_nod
         for ref in (one, two):
             assert await ref.ask(Importer.read, "model", "large") < 24
             assert await ref.ask(Importer.environment, "SET_BY_MODEL") == "yes"
-            assert await ref.ask(Importer.environment, "OMP_NUM_THREADS") is None
+            assert await ref.ask(Importer.environment, "OMP_NUM_THREADS") == "1"
             assert await ref.ask(Importer.variable, "model", "threads") == "1"
         other = await green.ask(Importer.variable, "model", "pid")
         assert other in fork_servers(system) - {first}

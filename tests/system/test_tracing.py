@@ -1,22 +1,27 @@
-"""With `tracing=True` asks have spans of OpenTelemetry, and a trace goes on over nodes and requests."""
+"""With `tracing=True` messages have spans of OpenTelemetry, and a trace goes on over nodes and requests."""
 
 from __future__ import annotations
 
+import gzip
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 import tests.system.traced_actors as traced
 from actors import System, Topology, asgi, listen, nodes
 from actors._system.system import coordinator_of
-from actors.errors import DeadlineExceeded
+from actors.errors import DeadlineExceeded, InvalidSpec
 from actors.testing import eventually, running_system
 from tests.scripts import ROOT
-from tests.system.traced_actors import Customer, Desk, Press, collected
+from tests.system.traced_actors import Customer, Desk, Press, Printer, Reader, collected
 
 PATIENCE = 20
 HANDLER = "tests.system.traced_actors"
@@ -193,3 +198,141 @@ def test_a_system_without_tracing_does_not_import_it() -> None:
         "print([name for name in sys.modules if 'telemetry' in name or 'spans' in name])"
     )
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("kind", [None, "process", "thread"])
+async def test_a_stream_is_a_span_at_both_ends_and_what_makes_its_items_is_below(
+    kind: Any, spans: Path
+) -> None:
+    groups = [] if kind is None else [nodes(name, kind=kind) for name in "abc"]
+    a, b, c = (None, None, None) if kind is None else ("a", "b", "c")
+    async with running_system(Topology(nodes=groups, tracing=True)) as system:
+        press = await system.spawn(Press, on=a)
+        printer = await system.spawn(Printer, press, on=b)
+        reader = await system.spawn(Reader, printer, on=c)
+        assert await reader.ask(Reader.read, 99) == [0, 1, 2]
+        await eventually(lambda: len(collected(spans)) == 10)
+    found = collected(spans)
+    assert parents(found) == {
+        "Reader/read CLIENT": None,
+        "Reader/read SERVER": "Reader/read CLIENT",
+        "Printer/posters CLIENT": "Reader/read SERVER",
+        "Printer/posters SERVER": "Printer/posters CLIENT",
+        "Press/print_poster CLIENT": "Printer/posters SERVER",
+        "Press/print_poster SERVER": "Press/print_poster CLIENT",
+    }
+    assert len({span["context"]["trace_id"] for span in found}) == 1
+    (made,) = [s for s in found if shown([s]) == [("Printer/posters", "SERVER")]]
+    assert made["attributes"]["actors.items"] == 3
+
+
+@pytest.mark.parametrize("kind", [None, "process"])
+async def test_a_stream_that_is_left_or_fails_ends_its_spans(kind: Any, spans: Path) -> None:
+    groups = [] if kind is None else [nodes("a", kind=kind)]
+    async with running_system(Topology(nodes=groups, tracing=True)) as system:
+        press = await system.spawn(Press)
+        printer = await system.spawn(Printer, press, on=kind and "a")
+        async with printer.stream(Printer.posters, 1000) as items:
+            assert await anext(items) == 0
+        await eventually(lambda: sum("posters" in s["name"] for s in collected(spans)) == 2)
+        with pytest.raises(ValueError, match="torn"):
+            async with printer.stream(Printer.torn) as items:
+                assert [item async for item in items] == [1]
+        await eventually(lambda: sum("torn" in s["name"] for s in collected(spans)) == 2)
+    for span in collected(spans):
+        failed = "torn" in span["name"]
+        assert (span["status"]["status_code"] == "ERROR") == failed
+        assert span["attributes"].get("error.type") == ("builtins.ValueError" if failed else None)
+
+
+@pytest.mark.parametrize("kind", [None, "process"])
+async def test_a_batch_is_a_span_with_links_to_its_calls(kind: Any, spans: Path) -> None:
+    groups = [] if kind is None else [nodes("a", kind=kind)]
+    async with running_system(Topology(nodes=groups, tracing=True)) as system:
+        press = await system.spawn(Press)
+        printer = await system.spawn(Printer, press, on=kind and "a")
+        async with anyio.create_task_group() as tasks:
+            for number in range(3):
+                tasks.start_soon(printer.ask, Printer.stack, number)
+        await eventually(lambda: len(collected(spans)) == 6)
+    found = collected(spans)
+    asked = [s for s in found if shown([s]) == [("Printer/stack", "CLIENT")]]
+    (batch,) = [s for s in found if shown([s]) == [("Printer/stack", "CONSUMER")]]
+    assert {link["context"]["span_id"] for link in batch["links"]} == {
+        span["context"]["span_id"] for span in asked
+    }
+    assert batch["parent_id"] in {span["context"]["span_id"] for span in asked}
+    assert batch["attributes"]["messaging.batch.message_count"] == 3
+    (printed,) = [s for s in found if shown([s]) == [("Press/print_poster", "CLIENT")]]
+    assert printed["parent_id"] == batch["context"]["span_id"]
+
+
+async def test_a_system_without_a_topology_is_traced_and_with_one_that_is_traced_anyway(
+    spans: Path,
+) -> None:
+    async with System(tracing=True) as system:
+        press = await system.spawn(Press)
+        await press.ask(Press.print_poster, 1)
+    assert len(collected(spans)) == 2
+    with pytest.raises(InvalidSpec, match=r"System: tracing must be True or False, got 'yes'"):
+        System(tracing="yes")  # type: ignore[arg-type] # on purpose
+    with pytest.raises(InvalidSpec, match=r"Topology: tracing must be True or False, got 1"):
+        Topology(tracing=1)  # type: ignore[arg-type] # on purpose
+
+
+class Collector(ThreadingHTTPServer):
+    """The part of a collector that takes spans, as OTLP over HTTP sends them."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Take)
+        self.spans: list[tuple[str, Any]] = []
+        """The id of the process that sent each span, and the span."""
+
+
+class _Take(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.headers.get("Content-Encoding") == "gzip":
+            body = gzip.decompress(body)
+        server: Any = self.server
+        for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
+            for scope in resource.scope_spans:
+                pid = {a.key: a.value for a in resource.resource.attributes}["process.pid"]
+                server.spans += [(pid.int_value, span) for span in scope.spans]
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
+    with Collector() as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_address[1]}/v1/traces"
+        monkeypatch.setenv(traced.COLLECTOR, url)
+        monkeypatch.setenv("OTEL_EXPERIMENTAL_RESOURCE_DETECTORS", "process")
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+async def test_a_collector_of_otlp_gets_one_connected_trace_of_three_nodes(
+    collector: Collector,
+) -> None:
+    groups = [nodes(name) for name in "abc"]
+    async with running_system(Topology(nodes=groups, tracing=True)) as system:
+        press = await system.spawn(Press, on="a")
+        printer = await system.spawn(Printer, press, on="b")
+        reader = await system.spawn(Reader, printer, on="c")
+        assert await reader.ask(Reader.read, 99) == [0, 1, 2]
+        # The asker here, in the process of the test, exports to the file alone.
+        await eventually(lambda: len(collector.spans) == 9, within=PATIENCE)
+    found = [span for _, span in collector.spans]
+    assert len({span.trace_id for span in found}) == 1
+    assert len({pid for pid, _ in collector.spans}) == 3
+    ids = {span.span_id for span in found}
+    outside = [span.name for span in found if span.parent_span_id not in ids]
+    assert outside == [f"{HANDLER}.Reader/read"]
+    assert all(span.end_time_unix_nano >= span.start_time_unix_nano > 0 for span in found)

@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import anyio
 from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 
-from actors import Actor, Ref
+from actors import Actor, Ref, batched
 
 FILE = "ACTORS_TEST_SPANS"
 """The variable with the name of the file that stands in for a collector."""
+COLLECTOR = "ACTORS_TEST_COLLECTOR"
+"""The variable with the address of a collector that speaks OTLP over HTTP."""
 
 
 class ToFile(SpanExporter):
@@ -43,6 +46,8 @@ if not isinstance(provider, TracerProvider):
     provider = TracerProvider()
     trace.set_tracer_provider(provider)
 provider.add_span_processor(SimpleSpanProcessor(ToFile()))
+if COLLECTOR in os.environ:
+    provider.add_span_processor(SimpleSpanProcessor(OTLPSpanExporter(os.environ[COLLECTOR])))
 
 
 class Press(Actor):
@@ -90,3 +95,38 @@ async def app(scope: Any, _receive: Any, send: Any) -> None:
     total = await customer.ask(Customer.visit)
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": str(total).encode()})
+
+
+class Printer(Actor):
+    """Makes items and batches, and asks the press for each."""
+
+    def __init__(self, press: Ref[Press]) -> None:
+        self.press = press
+
+    async def posters(self, count: int) -> AsyncIterator[int]:
+        for number in range(count):
+            yield await self.press.ask(Press.print_poster, number)
+
+    async def torn(self) -> AsyncIterator[int]:
+        yield 1
+        raise ValueError("torn")
+
+    @batched(most=3, within=5)
+    async def stack(self, numbers: list[int]) -> list[int]:
+        return [await self.press.ask(Press.print_poster, max(numbers))] * len(numbers)
+
+
+class Reader(Actor):
+    """Reads a stream of the printer, all of it or a part."""
+
+    def __init__(self, printer: Ref[Printer]) -> None:
+        self.printer = printer
+
+    async def read(self, most: int) -> list[int]:
+        found: list[int] = []
+        async with self.printer.stream(Printer.posters, 3) as items:
+            async for item in items:
+                found.append(item)
+                if len(found) == most:
+                    break
+        return found

@@ -55,6 +55,7 @@ def diagnose(looks: Sequence[dict[str, Any]], cpus: int) -> list[Advice]:
         *_blocked(looks),
         *_computing_handlers(looks),
         *_groups(looks, cpus),
+        *_library_threads(looks, cpus),
         *_late(looks),
         *_mailboxes(looks),
     ]
@@ -114,6 +115,19 @@ def _groups(looks: Sequence[dict[str, Any]], cpus: int) -> Iterator[Advice]:
             fewer = f"{count - 1} {'node' if count == 2 else 'nodes'}"  # noqa: PLR2004 - then one is left
             what = f"{fewer} would do: actors scale {group}={count - 1}"
             yield Advice(group, f"if it is so at its busiest, {what}", why)
+
+
+def _library_threads(looks: Sequence[dict[str, Any]], cpus: int) -> Iterator[Advice]:
+    nodes = [node for node in looks[-1]["nodes"] if node["kind"] == "process"] if looks else []
+    said = [str(node.get("library_threads", "")) for node in nodes]
+    counts = [int(text) for text in said if text.isascii() and text.isdigit()]
+    if sum(counts) > max(cpus, len(counts)):
+        yield Advice(
+            "OMP_NUM_THREADS",
+            "leave it unset, or nodes(env={'OMP_NUM_THREADS': '1'}): nodes share the CPUs by themselves then",
+            f"numpy and the like may compute in {sum(counts)} threads of {len(counts)} nodes, and there are "
+            f"{cpus} CPUs",
+        )
 
 
 def _late(looks: Sequence[dict[str, Any]]) -> Iterator[Advice]:

@@ -211,6 +211,7 @@ async def _run_system(
     adopts = become_subreaper()
     with triggers.collected():  # first, because an unhandled SIGHUP ends the process
         async with AsyncExitStack() as held:
+            manager.starts(topology)
             system = await held.enter_async_context(System(topology, local=False))
             coordinator = coordinator_of(system)
             coordinator.ends_process = True

@@ -97,6 +97,8 @@ class Launch:
     """Variables that every process of this system is given."""
     env: Mapping[str, str]
     """Variables of its group; the common ones go before them."""
+    defaults: Mapping[str, str] = field(default_factory=dict)
+    """Variables that it has unless they are set anywhere; nothing is imported for others with them."""
     own_env: Mapping[str, str] = field(default_factory=dict)
     """Variables of this one, with which nothing is imported for others."""
     imports: tuple[str, ...] = ()
@@ -116,7 +118,7 @@ class Launch:
 
     def environment(self) -> dict[str, str]:
         """Return the whole environment of the process, as of now."""
-        return {**own_environment(), **self.env, **self.own_env, **self.common}
+        return {**self.defaults, **own_environment(), **self.env, **self.own_env, **self.common}
 
 
 class Started:

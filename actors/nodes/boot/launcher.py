@@ -187,6 +187,8 @@ class Launcher:
         if not server.wait_ready():
             return False
         found = server.found
+        for slow in found.slow:
+            self._say("slow_import", slow)
         if found.threads > 1:
             names = ", ".join(found.thread_modules)
             self._say("preload_threads", {"module": names, "threads": found.threads})

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from actors._base.library_threads import THREAD_VARIABLES
+from actors._base.slow_imports import SLOW, Stopwatch, advice_for
 from actors._root_errors import StartFailed
 
 if TYPE_CHECKING:
@@ -24,15 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["PreloadFailed", "Preloaded", "import_modules", "preload", "wait_for_sleep"]
 
-_ONE_THREAD: Final = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "BLIS_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-)
-"""Variables by which libraries for computation choose how many threads they start when they are imported."""
 _SETTLE: Final = 0.2
 """Seconds in which threads that an import has ended are gone."""
 _POLL: Final = 0.005
@@ -66,6 +59,7 @@ class Preloaded:
         descriptors: what the new descriptors are that forks would share: sockets, pipes and the like.
         descriptor_modules: the modules whose import has opened one.
         environment: the variables that the imports have set, None for one they have removed.
+        slow: the facts of the modules whose import took long.
     """
 
     threads: int = 1
@@ -74,6 +68,7 @@ class Preloaded:
     descriptors: list[str] = field(default_factory=list)
     descriptor_modules: list[str] = field(default_factory=list)
     environment: dict[str, str | None] = field(default_factory=dict)
+    slow: list[dict[str, Any]] = field(default_factory=list)
 
     def refuse_threads_of(self, modules: Iterable[str]) -> None:
         """Refuse *modules* whose import has started a thread that is left, because forks are without it.
@@ -120,7 +115,11 @@ def preload(names: Iterable[str]) -> Preloaded:
     threads, descriptors = _threads(), _shared_descriptors()
     with _one_thread(found.environment):
         for name in names:
+            watch = Stopwatch()
             _import(name)
+            seconds = watch.read()
+            if seconds >= SLOW:
+                found.slow.append({"module": name, "seconds": seconds, "advice": advice_for(name)})
             if _has_initialised_cuda():
                 raise PreloadFailed(
                     f"preload of {name!r} has initialised CUDA, which no forked process can use: "
@@ -143,7 +142,7 @@ def preload(names: Iterable[str]) -> Preloaded:
 @contextmanager
 def _one_thread(changed: dict[str, str | None]) -> Iterator[None]:
     """Have libraries compute in one thread during the block; put into *changed* what it has set otherwise."""
-    added = [name for name in _ONE_THREAD if name not in os.environ]
+    added = [name for name in THREAD_VARIABLES if name not in os.environ]
     os.environ.update(dict.fromkeys(added, "1"))
     before = dict(os.environ)
     yield

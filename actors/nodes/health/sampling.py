@@ -113,6 +113,7 @@ async def sample(
         "matching": len(figures),
         "rate": round(sum(rates.values()), 1) if seconds else None,
         "handlers": host.times.raw() if rows else [],
+        "library_threads": os.environ.get("OMP_NUM_THREADS", "") if rows else "",
         "busiest": [actor_facts(host, cell, facts) for cell, facts in top],
     }
 

@@ -20,12 +20,13 @@ from typing import Any
 import anyio
 
 from actors.routing.errors import HandlerUnfit
+from actors.routing.events import WebsocketWithoutKey
 from actors.routing.interfaces import Acks, KeyBinder, Report
 from actors.routing.listen.application import Asgi
 from actors.routing.listen.listener import Listener
 from actors.routing.listen.tls import Certificate
 from actors.routing.policy.bound import learns
-from actors.routing.policy.policy import Policy, Sticky
+from actors.routing.policy.policy import Policy, Sticky, key_of
 from actors.routing.request_times import RequestTimes
 from actors.routing.serving.access_log import AccessLog
 from actors.routing.serving.affinity import Affinity
@@ -58,6 +59,10 @@ _EAGER = sys.version_info >= (3, 12)
 """Whether a task can begin inside the call that makes it."""
 _TLS_SHUTDOWN = 5.0
 """Seconds a client has to answer the close of its TLS connection."""
+_NO_KEY = (
+    "a client that connects again may come to another node: keep its state in an actor or a topic, or "
+    "give the listener a key (--sticky cookie:NAME)"
+)
 
 
 class AsgiServer:
@@ -89,7 +94,7 @@ class AsgiServer:
         self._proxy = ProxyHeaderReader(listener, report) if listener.proxy_protocol else None
         self._acks = acks
         self._system = system
-        self._resolve, self._middleware = resolve, middleware
+        self._resolve, self._middleware, self._keyless = resolve, middleware, _keyless(listener)
         self.app: Any = None
         """The application, once `start` has imported it."""
         self.secure: bool = listener.tls is not None
@@ -267,6 +272,12 @@ class AsgiServer:
             counts = isinstance(answer, Cycle) and not answer.is_event_stream
             self.times.end(answer, counts=counts)
 
+    def websocket_opened(self) -> None:
+        count = _nodes_of(self._system, self._keyless) if self._keyless else 0
+        if count > 1:
+            self._keyless = ""
+            self.report(WebsocketWithoutKey(self.listener, count, _NO_KEY))
+
     def write_later(self, held: HeldWrite) -> None:
         if not self._held:
             assert self._loop is not None
@@ -344,6 +355,16 @@ def _affinity(policy: Policy) -> Affinity | None:
 def _node_of(system: object) -> str:
     """Return the name of this node; "" where there is no system around."""
     return str(getattr(getattr(system, "node", None), "name", ""))
+
+
+def _keyless(listener: Listener) -> str:
+    """Return the group whose nodes have no key to share clients by, until that has been reported."""
+    return listener.nodes if key_of(listener.policy) is None else ""
+
+
+def _nodes_of(system: object, group: str) -> int:
+    """Return how many nodes of a group there are."""
+    return sum(node.name.startswith(f"{group}/") for node in getattr(system, "nodes", ()))
 
 
 def _http2(spec: Asgi) -> Any:

@@ -81,6 +81,9 @@ class ConnectionOwner(Protocol):
     def task_ends(self, answer: Answer) -> None:
         """Take note that the application has ended; the last thing its task does."""
 
+    def websocket_opened(self) -> None:
+        """Take note that a client has begun a WebSocket."""
+
     def write_later(self, held: HeldWrite) -> None:
         """Have it written at the end of this turn of the loop."""
 

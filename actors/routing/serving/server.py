@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from difflib import get_close_matches
 from functools import partial
-from importlib import import_module
 from typing import Any
 
 from actors._base.loop import Loop
+from actors._base.slow_imports import timed_import
 from actors.routing.errors import HandlerNotFound, HandlerUnfit
 from actors.routing.interfaces import Acks, KeyBinder, Report, Server
 from actors.routing.listen.address import Udp
@@ -37,7 +37,7 @@ def import_handler(path: str) -> Any:
     """
     module_name, _, attribute = path.partition(":")
     try:
-        found: Any = import_module(module_name)
+        found: Any = timed_import(module_name)
     except (Exception, SystemExit) as error:  # a script that exits on import must not end the node
         raise HandlerNotFound(path, f"{type(error).__name__}: {error}{_hint(error)}") from error
     for part in attribute.split("."):

@@ -210,6 +210,7 @@ class WebSocket(asyncio.Protocol):
         if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
             self._answer(response)
             return
+        self._owner.websocket_opened()
         self._scope = self._new_scope(request)
         self._put({"type": "websocket.connect"})
         self._owner.start_task(self, self._run())
