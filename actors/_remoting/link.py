@@ -18,6 +18,7 @@ from actors._base.loop import from_monotonic, to_monotonic
 from actors._base.twins import bind
 from actors._remoting import protocol as wire
 from actors._remoting.header_codec import encode_with_headers
+from actors._remoting.unattached import NotYetAttached, Unattached
 from actors.transport import (
     ENVELOPE,
     PLAIN,
@@ -52,20 +53,14 @@ if TYPE_CHECKING:
     from actors.transport import Attachments, Decoder, Encoder, SimpleArgs
     from actors.transport.channels.tls_session import TlsSession
 
-__all__ = ["Link", "LinkHost", "NotYetAttached"]
+__all__ = ["Link", "LinkHost"]
 
-_UNATTACHED_LIMIT: Final = 1024 * 1024
-"""Bytes that a link takes before it has its socket; then senders wait."""
 _PREREQUISITES: Final = ("arena", "fds")
 """Notes with descriptors that go ahead of the message that needs them."""
 _plain: Final = PLAIN.issuperset
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-class NotYetAttached(TransportError):
-    """The message needs the link's socket, which is not there yet."""
 
 
 class PendingAsk(Protocol):
@@ -104,17 +99,6 @@ def _number_sender(link: ref_to[Link]) -> Callable[[int, list[int]], object]:
             alive.send([op, numbers], Lane.CONTROL)
 
     return send
-
-
-class _Unattached:
-    """What a link has in place of a channel at first: messages are packed and wait in the encoder."""
-
-    def __init__(self, encoder: Encoder) -> None:
-        self._encoder = encoder
-
-    @property
-    def congested(self) -> bool:
-        return self._encoder.pending - self._encoder.batches.bulk.size > _UNATTACHED_LIMIT
 
 
 class _Fields:
@@ -185,7 +169,7 @@ class Link(_Fields):
         self._decoder = host.new_decoder(self.attachments)
         self._take = host.new_receiver(self)
         self._channel: Channel | ThreadChannel | None = None
-        self.out: Channel | ThreadChannel | _Unattached = _Unattached(self._packing)
+        self.out: Channel | ThreadChannel | Unattached = Unattached(self._packing)
         self.write: Callable[[list[Any]], int] = self._packing.pack
         self.simple_args: SimpleArgs | None = self._packing.simple_args
 

@@ -30,8 +30,9 @@ from actors._messaging.mailbox_options import Priority
 from actors._messaging.message_table import MessageKind
 from actors._messaging.turn import sending_actor
 from actors._remoting import operations as ops, protocol as wire
-from actors._remoting.link import LinkHost, NotYetAttached
+from actors._remoting.link import LinkHost
 from actors._remoting.program_advice import BIG, ProgramAdvice
+from actors._remoting.unattached import NotYetAttached
 from actors.transport import (
     PLAIN,
     Lane,

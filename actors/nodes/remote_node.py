@@ -48,11 +48,7 @@ _IN_ORDER: Final = 0.8
 
 
 class RemoteNodeHost(NodeOwner, Protocol):
-    """The coordinator, as its nodes see it.
-
-    Attributes:
-        runs: every run there is, by its address.
-    """
+    """The coordinator, as its nodes see it; `runs` has every run there is, by its address."""
 
     host: ActorHost
     launcher: Launchers

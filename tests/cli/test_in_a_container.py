@@ -175,13 +175,19 @@ def test_what_strangers_leave_behind_does_not_stay_a_zombie() -> None:
         left = system.inside("sh", "-c", "sh -c 'exit 0' & sleep 0.01 & exec true")
         assert left.returncode == 0
         deadline = time.monotonic() + PATIENCE
-        while [
-            one
-            for one in psutil.Process(system.first).children()
-            if one.status() == psutil.STATUS_ZOMBIE
-        ]:
+        while _zombies(system.first):
             assert time.monotonic() < deadline
         assert system.end(signal.SIGTERM) == 0
+
+
+def _zombies(parent: int) -> list[int]:
+    """Return the children of a process that have ended and were not reaped."""
+    found = []
+    for one in psutil.Process(parent).children():
+        with suppress(psutil.NoSuchProcess):  # it was reaped meanwhile
+            if one.status() == psutil.STATUS_ZOMBIE:
+                found.append(one.pid)
+    return found
 
 
 def test_what_cannot_start_has_its_exit_code() -> None:
