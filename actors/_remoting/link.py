@@ -496,7 +496,11 @@ class Link(_Fields):
         finally:
             self._tasks.pop(number, None)
         if self.closed is None:
-            self.send(answer, Lane.CONTROL)
+            try:
+                self.send(answer, Lane.CONTROL)
+            except TooBig as error:
+                failed = [wire.FAILED, number, self.encoder.encode_error(error)]
+                self.send(failed, Lane.CONTROL)
 
     def cancel_served(self, number: int) -> None:
         """Cancel a request whose answer the other end no longer awaits."""
