@@ -48,10 +48,10 @@ class _Screen(pyte.Screen):
 
 
 class Terminal:
-    """A program on a terminal of its own, which is its controlling terminal."""
+    """A program on a terminal of its own, which is its controlling terminal unless *controls* is False."""
 
     def __init__(
-        self, runtime: Path, arguments: tuple[str, ...], columns: int, lines: int, **env: str
+        self, runtime: Path, arguments: tuple[str, ...], columns: int, lines: int, *, controls: bool = True, **env: str
     ) -> None:
         self.ours, theirs = pty.openpty()
         self._resize(columns, lines)
@@ -70,7 +70,7 @@ class Terminal:
             stdout=theirs,
             stderr=theirs,
             start_new_session=True,
-            preexec_fn=_take_terminal,  # noqa: PLW1509 - nothing else makes it the controlling one
+            preexec_fn=_take_terminal if controls else None,  # noqa: PLW1509 - nothing else makes it the controlling one
         )
         os.close(theirs)
 
@@ -139,10 +139,11 @@ class Terminal:
         except OSError:
             return b""
         self.output += data
+        seen = data
         # pyte takes these for text: keyboard protocols, and questions about modes.
         for unknown in (b"\x1b[>13u", b"\x1b[>1u", b"\x1b[<u", b"\x1b[?2026$p", b"\x1b[?2048$p"):
-            data = data.replace(unknown, b"")
-        self._stream.feed(data)
+            seen = seen.replace(unknown, b"")
+        self._stream.feed(seen)
         return data
 
     def ended(self, number: signal.Signals | None = None) -> int:
@@ -194,9 +195,10 @@ def terminal(
     columns: int = 100,
     lines: int = 30,
     env: Mapping[str, str] | None = None,
+    controls: bool = True,
 ) -> Iterator[Terminal]:
     """Run `actors top` on a terminal until the block ends."""
-    made = Terminal(runtime, ("top", *arguments), columns, lines, **(env or {}))
+    made = Terminal(runtime, ("top", *arguments), columns, lines, controls=controls, **(env or {}))
     try:
         yield made
     finally:

@@ -179,8 +179,9 @@ def test_an_actor_shows_what_waits_with_age_and_sender_and_its_stack(
     assert "queued     1 message" in kept.text
     kept.press("s")
     kept.see("stacks of web/0", "thread MainThread")
-    kept.press("end")
+    kept.resize(100, 300)  # all tasks have room, in whatever order they come
     kept.see("actor holder", "in hold")
+    kept.resize(100, 30)
     kept.press("escape")
     kept.see("actor holder")
     kept.press("escape")
@@ -358,6 +359,14 @@ def test_without_colour_there_is_none_and_else_there_is(shop: Running, kept: Ter
         screen.press("tab", "q")
         assert screen.ended() == 0
         assert colours(screen.output) == set()
+
+
+def test_a_signal_ends_it_also_if_its_terminal_went_away_without_a_word(shop: Running) -> None:
+    with terminal(shop.runtime, *FAST, controls=False) as screen:
+        screen.see("holder")
+        screen.hang_up()  # of another session's terminal nobody tells it by SIGHUP
+        screen.process.send_signal(signal.SIGTERM)
+        assert screen.process.wait(25) != 0
 
 
 @pytest.mark.parametrize(
