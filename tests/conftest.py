@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import signal
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -15,6 +16,10 @@ import pytest
 import uvloop
 
 from tests.leaks import nothing_left
+
+# A shell ignores it for what it runs in the background, and programs would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No test measures speed, and a busy machine is no failure.
 hypothesis.settings.register_profile("unhurried", deadline=None)

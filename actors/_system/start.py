@@ -25,6 +25,8 @@ class SystemOptions(TypedDict, total=False):
     lend_per_node: int | None
     patience: float | None
     ask_timeout: float | None
+    lease: float | None
+    reach: str | None
     tracing: bool
     control: bool | str
 

@@ -51,7 +51,14 @@ class Terminal:
     """A program on a terminal of its own, which is its controlling terminal unless *controls* is False."""
 
     def __init__(
-        self, runtime: Path, arguments: tuple[str, ...], columns: int, lines: int, *, controls: bool = True, **env: str
+        self,
+        runtime: Path,
+        arguments: tuple[str, ...],
+        columns: int,
+        lines: int,
+        *,
+        controls: bool = True,
+        **env: str,
     ) -> None:
         self.ours, theirs = pty.openpty()
         self._resize(columns, lines)

@@ -354,7 +354,8 @@ def flood():
 
 threads = [threading.Thread(target=flood) for _ in range(10)]
 for thread in threads: thread.start()
-print("begun", flush=True)
+sys.stdout.write("begun" + chr(10))
+sys.stdout.flush()
 for thread in threads: thread.join()
 """
 

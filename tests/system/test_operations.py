@@ -22,6 +22,10 @@ DECLARED = {
 }
 
 
+ELSEWHERE = {"await_link", "clock_offset", "link_failed"}
+"""What only nodes of other machines serve."""
+
+
 def declared_for(side: Side) -> set[str]:
     return {op.name for op in DECLARED.values() if op.side in (side, Side.BOTH)}
 
@@ -49,4 +53,13 @@ async def test_a_node_serves_exactly_its_operations() -> None:
     topology = actors.Topology(nodes=[actors.nodes("work", kind="thread")])
     async with System(topology) as system:
         ref = await system.spawn(Inspector, on="work")
-        assert await ref.ask(Inspector.served) == sorted(declared_for(Side.NODE))
+        assert await ref.ask(Inspector.served) == sorted(declared_for(Side.NODE) - ELSEWHERE)
+
+
+async def test_a_node_of_another_machine_serves_some_more() -> None:
+    topology = actors.Topology(nodes=[actors.nodes("far", engine="hosts")])
+    async with System(topology) as system:
+        ref = await system.spawn(Inspector, on="far")
+        served = set(await ref.ask(Inspector.served))
+    assert served >= ELSEWHERE
+    assert served <= declared_for(Side.NODE)
