@@ -109,7 +109,9 @@ class Source:
         connection.close()
 
     def _follow(self) -> None:
-        while not self._over.wait(_PAUSE):
+        pause = 0.0
+        while not self._over.wait(pause):
+            pause = _PAUSE
             try:
                 connection = self._dial()
             except CommandFailed:

@@ -122,8 +122,9 @@ async def _lag(host: ActorHost, seconds: float) -> float:
     """Wait, and return how many seconds the loop was late at most."""
     late = 0.0
     until = host.loop.now() + seconds
-    while (due := min(until, host.loop.now() + _EVERY)) > host.loop.now():
-        await sleep(due - host.loop.now())
+    while (now := host.loop.now()) < until:
+        due = min(until, now + _EVERY)
+        await sleep(due - now)
         late = max(late, host.loop.now() - due)
     return late
 
