@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from itertools import count
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -12,7 +14,7 @@ import pytest
 from actors import Actor, System, concurrent
 from actors._system.system import coordinator_of
 from actors.nodes import ORDERS
-from actors.nodes.health.sampling import sample
+from actors.nodes.health.sampling import _lag, sample
 
 PATIENCE = 20
 
@@ -114,3 +116,9 @@ async def test_a_loop_that_is_kept_is_late() -> None:
     assert facts["lag"] > 0.2
     assert facts["busiest"] == []
     assert facts["cpu"] is not None
+
+
+async def test_time_that_passes_between_two_reads_of_the_clock_fails_no_look() -> None:
+    reads = count()
+    host: Any = SimpleNamespace(loop=SimpleNamespace(now=lambda: 0.04 * next(reads)))
+    assert await _lag(host, 0.1) > 0
