@@ -121,4 +121,4 @@ async def test_a_loop_that_is_kept_is_late() -> None:
 async def test_time_that_passes_between_two_reads_of_the_clock_fails_no_look() -> None:
     reads = count()
     host: Any = SimpleNamespace(loop=SimpleNamespace(now=lambda: 0.04 * next(reads)))
-    assert await _lag(host, 0.1) > 0
+    assert await _lag(host, 0.1) >= 0
