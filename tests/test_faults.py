@@ -74,7 +74,7 @@ async def test_a_delayed_message_comes_later_as_it_was_when_it_was_sent(system: 
         began = anyio.current_time()
         faults.delay(victim, 0.3, Victim.logged, times=1)
         assert await victim.ask(Victim.logged) == ["sooner", [1]]
-        assert anyio.current_time() - began >= 0.3
+        assert anyio.current_time() - began >= 0.299  # a timer may be a millisecond early
 
 
 async def test_a_delayed_message_to_an_actor_that_has_ended_fails_its_asker(system: System) -> None:

@@ -53,7 +53,13 @@ class PartedSystem:
         self._process.stdin.flush()
 
     def heard(self, **wanted: object) -> dict[str, Any]:
-        """Wait until it has said something with these facts, since it was asked last; return it."""
+        """Wait until it has said something with these facts, since it was asked last; return it.
+
+        What came of a command, by its name, may have been said before other things that were waited for.
+        """
+        for said in self.said if "name" in wanted else ():
+            if wanted.items() <= said.items():
+                return said
         until = time.monotonic() + LATE
         while True:
             found = self._lines.get(timeout=max(0.0, until - time.monotonic()))
