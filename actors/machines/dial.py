@@ -1,16 +1,14 @@
 """Connects to an entrance: TCP, TLS, the hello with its ticket, and the entrance's answer.
 
-One generator has the steps. It yields what it waits for, and is driven by a task or by a thread. An entrance
-that is crowded may turn away somebody before the hello, who then comes again.
+One generator has the steps, and yields what it waits for. An entrance that is crowded may turn away somebody
+before the hello, who then comes again.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import select
 import socket
-import time
 from contextlib import closing
 from random import random
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
 
     from actors.machines.material import Material
 
-__all__ = ["WITHIN", "dial", "dial_waiting"]
+__all__ = ["WITHIN", "dial"]
 
 WITHIN: Final = 10.0
 """Seconds for all of it."""
@@ -85,48 +83,6 @@ async def _drive(steps: Generator[tuple[socket.socket, bool], None, TlsSession])
             session: TlsSession = end.value
             return session
         await (wait_writable if writable else wait_readable)(sock)
-
-
-def dial_waiting(
-    address: tuple[str, int],
-    material: Material | None,
-    ticket: str,
-    hello: Mapping[str, Any],
-    *,
-    within: float = WITHIN,
-    lease: float = LEASE,
-) -> TlsSession:
-    """As `dial`, for a thread of one's own: it blocks."""
-    host, port = address
-    until = time.monotonic() + within
-    call = _Call(host, material, pack_hello(ticket, hello), lease)
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        while True:
-            with closing(_first_of(found, call)) as steps:
-                try:
-                    return _drive_waiting(steps, until)
-                except _TurnedAway as error:
-                    call.turned_away = error
-            time.sleep(min(call.next_pause(), max(0.0, until - time.monotonic())))
-    except OSError as error:
-        raise call.failed(address, error, within) from error
-
-
-def _drive_waiting(
-    steps: Generator[tuple[socket.socket, bool], None, TlsSession], until: float
-) -> TlsSession:
-    while True:
-        try:
-            sock, writable = next(steps)
-        except StopIteration as end:
-            session: TlsSession = end.value
-            return session
-        poll = select.poll()
-        poll.register(sock, select.POLLOUT if writable else select.POLLIN)
-        left = until - time.monotonic()
-        if left <= 0 or not poll.poll(left * 1000):
-            raise TimeoutError
 
 
 # ------------------------------------------------------------ the steps

@@ -13,7 +13,7 @@ import pytest
 from actors._base.run_loop import open_loop
 from actors.errors import InvalidSpec
 from actors.machines.authority import Authority, Material
-from actors.machines.dial import dial, dial_waiting
+from actors.machines.dial import dial
 from actors.machines.entrance import Entrance
 from tests.machines.conftest import Guests, MakeEntrance, material
 
@@ -196,13 +196,13 @@ async def test_a_hello_that_is_too_large_is_refused_where_it_is_made(
         await dial(entrance().address, material("run 2"), "ticket", {"x": "y" * 5000})
 
 
-async def test_a_thread_may_dial(entrance: MakeEntrance, guests: Guests) -> None:
+async def test_a_thread_may_have_a_session(entrance: MakeEntrance, guests: Guests) -> None:
     door = entrance()
     ticket = door.expect("lease", guests.came)
     said: list[bytes] = []
+    session = await dial(door.address, material("run 2"), ticket, {"purpose": "lease"})
 
     def work() -> None:
-        session = dial_waiting(door.address, material("run 2"), ticket, {"purpose": "lease"})
         session.send_waiting(b"question", 5)
         said.append(session.receive_waiting(6, 5))
         session.close()

@@ -304,18 +304,6 @@ class TlsSession:
 
     # ------------------------------------------------------------ waiting, in a thread of one's own
 
-    def shake_waiting(self, seconds: float) -> None:
-        """Wait until the handshake is done.
-
-        Raises:
-            TimeoutError: it was not in so many *seconds*.
-            OSError: it failed.
-        """
-        until = time.monotonic() + seconds
-        while not self.shake() or self.owes:
-            self._wait(until)
-            self.push()
-
     def send_waiting(self, data: bytes, seconds: float) -> None:
         """Write all of it.
 
