@@ -357,6 +357,7 @@ def _growth() -> Benchmark:
         ("spawn at 100000 / at 10000", "names"): 1.5,
         ("lookup at 100000 / at 10000", "names"): 1.5,
         ("fan-in of 1000 / of 10", "tell"): 1.3,
+        ("choose of 256 / of 4", "node"): 1.5,
         ("publish to 10000 / to 1000", "subscriber"): 2.5,
         ("leave of 10000 / of 1000", "subscriber"): 3.0,
     }

@@ -4,8 +4,13 @@ import asyncio
 import gc
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import cast
 
 import actors
+from actors.routing import RouterNode
+from actors.routing.balancer.records import Member
+from actors.routing.balancer.snapshots import Snapshots
 from benchmarks.ours._figures import figure
 
 FEW = 10_000
@@ -13,6 +18,7 @@ MANY = 100_000
 LOOKUPS = 5_000
 MESSAGES = 100_000
 PUBLISHED = 20
+CONNECTIONS = 50_000
 
 
 class Sink(actors.Actor):
@@ -101,8 +107,33 @@ async def publish(subscribers: int) -> tuple[float, float]:
         return 1e6 * published / subscribers / PUBLISHED, 1e6 * left / subscribers
 
 
+@dataclass(frozen=True)
+class Place:
+    """Stands for a node, of which nothing else is asked here."""
+
+    name: str
+    slot: int
+
+
+def choose(nodes: int) -> float:
+    """Return the microseconds in which the node with the fewest connections is chosen, by the parent."""
+    members = [Member(cast("RouterNode", Place(f"web-{slot}", slot))) for slot in range(nodes)]
+    snapshots = Snapshots(lambda _slot: None)
+    snapshots.reset(members)
+    start = time.process_time()
+    for number in range(1, CONNECTIONS + 1):
+        found = snapshots.least(0.0)
+        if found is not None:
+            chosen = members[found.slot]
+            chosen.last_turn = number
+            chosen.open.add(number)
+            snapshots.changed(chosen)
+    return 1e6 * (time.process_time() - start) / CONNECTIONS
+
+
 async def main() -> None:
     """Measure all."""
+    figure("choose of 256 / of 4", "node", choose(256) / choose(4))
     spawn, _, ask = await spawns(named=False)
     figure("spawn at 100000 / at 10000", "actors", spawn)
     figure("ask at 100000 / at 10000", "actors", ask)

@@ -30,7 +30,7 @@ from actors.routing.events import (
     PolicyFailed,
 )
 from actors.routing.interfaces import HandedOver, Report, RouterNode
-from actors.routing.policy.policy import LeastConnections, Policy, Snapshot
+from actors.routing.policy.policy import LeastConnections, Policy, Snapshot, is_by_load
 
 __all__ = ["Dispatch"]
 
@@ -67,6 +67,7 @@ class Dispatch:
     ) -> None:
         self._loop = loop
         self._policy = policy
+        self._by_load = is_by_load(policy)
         self._listener = listener
         self._report = report
         self._changed = changed
@@ -232,6 +233,9 @@ class Dispatch:
             self._flushing = False
 
     def _choose(self, key: bytes | None) -> Member | None:
+        if key is None and self._by_load:
+            least = self._snapshots.least(self._loop.now())
+            return None if least is None else self._members[least.name]
         nodes = self._snapshots.current(self._loop.now(), keyed=key is not None)
         try:
             chosen = _checked(self._policy.choose(nodes, key), nodes)

@@ -30,6 +30,7 @@ __all__ = [
     "RoundRobin",
     "Snapshot",
     "Sticky",
+    "is_by_load",
     "key_of",
     "node_policy",
     "policy_from",
@@ -243,6 +244,13 @@ def node_policy(policy: Policy) -> Policy:
     ]
     key = sources[0] if len(sources) == 1 else Chain(tuple(sources))
     return Sticky(key, learn=policy.learn)
+
+
+def is_by_load(policy: Policy) -> bool:
+    """Whether *policy* chooses as `LeastConnections` does for a connection without a key."""
+    if type(policy) is Sticky:
+        return is_by_load(policy.fallback)
+    return type(policy) is LeastConnections
 
 
 def key_of(policy: Policy) -> Key | None:
