@@ -15,11 +15,8 @@ from actors._base.log import write_lines, write_records
 from actors._remoting import operations as ops
 from actors._remoting.link import Link
 from actors.nodes import (
-    LAST_READ,
-    NodeState,
+    ProcessRun,
     RemoteNode,
-    RemoteRun,
-    describe_code,
     last_lines_of,
     process_settings,
 )
@@ -75,7 +72,7 @@ class PlacedNode(RemoteNode):
         return PlacedRun(self, successor=successor)
 
 
-class PlacedRun(RemoteRun):
+class PlacedRun(ProcessRun):
     """One process there, from its start to its end."""
 
     node: PlacedNode
@@ -90,7 +87,6 @@ class PlacedRun(RemoteRun):
         self._why = ""
         self._stack_of_failure = ""
         self._lines: list[str] = []
-        self._killed_because = ""
 
     # -- start ------------------------------------------------------------------------------
 
@@ -208,10 +204,10 @@ class PlacedRun(RemoteRun):
         self._stack_of_failure = stack
         if self._came is not None and not self._came.done():
             self._fail_start()
-        if code is None or self.link is None or self.link.closed is not None:
+        if code is None:
             self._complete()
         else:
-            self._loop.call_later(LAST_READ, self._complete)
+            self._read_to_end()
 
     def _fail_start(self) -> None:
         error = BootFailed(
@@ -246,43 +242,20 @@ class PlacedRun(RemoteRun):
 
     # -- its end ------------------------------------------------------------------------------
 
-    def kill(self) -> None:
-        """Have its agent kill it; one that cannot be reached does so at the end of its lease."""
-        self.end.asked = Exit.KILLED
-        if self._begun:
-            self._force_end()
-        elif self._completion.exit is None:
-            self._finish("it was never started", Exit.KILLED)
+    @property
+    def begun(self) -> bool:
+        """Whether its agent was told to start it."""
+        return self._begun
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started, and neither its agent nor the loss of its place has said that it ended."""
+        return self._begun and not self._settled
 
     def _force_end(self) -> None:
+        """Have its agent kill it; one that cannot be reached does so at the end of its lease."""
         if self.place is not None and not self._settled:
             self.place.kill(self.number)
-
-    def _kill_because(self, why: str) -> None:
-        self._killed_because = f"killed by its parent: {why}"
-        self._force_end()
-
-    def link_ended(self) -> None:
-        """End the process soon, if it has not ended: without its link it is of no use."""
-        if self._settled:
-            self._complete()
-        else:
-            assert self.link is not None
-            self._loop.call_later(LAST_READ, self._outlives_link, self.link)
-
-    def _outlives_link(self, link: Link) -> None:
-        """Its agent says nothing of an end: let it end in order, unless it broke the protocol."""
-        if self._settled:
-            return
-        if link.faulty:
-            self._kill_because(f"it broke the protocol: {link.closed}")
-            return
-        self.hang_detector.stop()
-        if self.state is NodeState.READY:
-            self.drain("its link has ended")
-        seconds = self.node.spec.shutdown
-        late = f"it did not end within {seconds:g} s of the end of its link"
-        self._loop.call_later(seconds, self._kill_because, late)
 
     def _complete(self) -> None:
         if self._begun:
@@ -295,10 +268,7 @@ class PlacedRun(RemoteRun):
         super()._finish(why, end)
 
     def _how(self) -> str:
-        if self._why:
-            return self._why
-        asked = self.end.asked is not None
-        return describe_code(self._code, asked=asked, by=self.end.by, because=self._killed_because)
+        return self._why or self._describe(self._code)
 
     def _last_lines(self) -> str:
         return last_lines_of(self._lines, self._code, hung=bool(self.end.hung))

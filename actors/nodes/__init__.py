@@ -45,6 +45,7 @@ from actors.nodes.health.sampling import ORDERS, first_rows, matches
 from actors.nodes.health.stats import handler_stats
 from actors.nodes.linked_process import LinkedProcess
 from actors.nodes.node_process import BOOT_FAILED, NodeProcess, boot_config
+from actors.nodes.process_run import ProcessRun
 from actors.nodes.process_settings import cpus_of_slot, process_settings
 from actors.nodes.reaping import sweep_and_reap
 from actors.nodes.remote_node import RemoteNode, RemoteNodeHost, RemoteRun
@@ -86,6 +87,7 @@ __all__ = [
     "PreloadFailed",
     "PrintedOutput",
     "ProcessNode",
+    "ProcessRun",
     "RemoteNode",
     "RemoteNodeHost",
     "RemoteRun",

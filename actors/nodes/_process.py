@@ -15,7 +15,6 @@ from actors._base.cpus import usable_cpus
 from actors._base.errors import BootFailed
 from actors._base.library_threads import thread_settings
 from actors._remoting.link import Link
-from actors.nodes._node import NodeState
 from actors.nodes.boot.launch import Launch
 from actors.nodes.boot.output import PrintedOutput, WrittenRecords
 from actors.nodes.boot.preload import PreloadFailed
@@ -23,21 +22,19 @@ from actors.nodes.child_process import (
     BACKEND_MODULES,
     ChildProcess,
     common_environment,
-    describe_code,
     last_lines_of,
 )
 from actors.nodes.health.block_watch import message_in
 from actors.nodes.health.heartbeat import last_dump
+from actors.nodes.process_run import ProcessRun
 from actors.nodes.process_settings import process_settings
-from actors.nodes.remote_node import RemoteNode, RemoteRun
-from actors.nodes.run_end import LAST_READ
-from actors.supervisors import Exit
+from actors.nodes.remote_node import RemoteNode
 from actors.transport import RemoteTraceback
 
 if TYPE_CHECKING:
     from actors.nodes.boot.descriptors import NodePipes
 
-__all__ = ["ProcessNode", "ProcessRun"]
+__all__ = ["LocalProcessRun", "ProcessNode"]
 
 
 class ProcessNode(RemoteNode):
@@ -45,18 +42,17 @@ class ProcessNode(RemoteNode):
 
     kind = "process"
 
-    def make_run(self, *, successor: bool = False) -> ProcessRun:
+    def make_run(self, *, successor: bool = False) -> LocalProcessRun:
         """Make a run of this node."""
-        return ProcessRun(self, successor=successor)
+        return LocalProcessRun(self, successor=successor)
 
 
-class ProcessRun(RemoteRun):
-    """One process, from its start to its reaping."""
+class LocalProcessRun(ProcessRun):
+    """A process of this machine, from its start to its reaping."""
 
     def __init__(self, node: RemoteNode, *, successor: bool = False) -> None:
         super().__init__(node, successor=successor)
-        self._child = ChildProcess(node.name, self._loop, self._died)
-        self._killed_because = ""
+        self._child = ChildProcess(node.name, self._loop, self._read_to_end)
 
     async def _spawn(self) -> None:
         """Start the process.
@@ -121,49 +117,18 @@ class ProcessRun(RemoteRun):
         self.link: Link | None = Link(self._home.host, self.address)
         self.link.attach(self._child.link)
 
-    def kill(self) -> None:
-        """Send SIGKILL to the whole process group."""
-        self.end.asked = Exit.KILLED
-        if self._child.running:
-            self._force_end()
-        elif self._completion.exit is None and not self._child.begun:
-            self._finish("it was never started", Exit.KILLED)
+    @property
+    def begun(self) -> bool:
+        """Whether it was started."""
+        return self._child.begun
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended, as its pidfd says."""
+        return self._child.running
 
     def _force_end(self) -> None:
         self._child.kill()
-
-    def link_ended(self) -> None:
-        """End the process soon, if it has not ended: without its link it is of no use."""
-        if self._child.running:
-            assert self.link is not None
-            self._loop.call_later(LAST_READ, self._outlives_link, self.link)
-        elif self._child.begun:
-            self._complete()
-
-    def _outlives_link(self, link: Link) -> None:
-        """The process runs on without its link: let it end in order, unless it broke the protocol."""
-        if not self._child.running:
-            return
-        if link.faulty:
-            self._kill_because(f"it broke the protocol: {link.closed}")
-            return
-        self.hang_detector.stop()
-        if self.state is NodeState.READY:
-            self.drain("it has closed its link")
-        seconds = self.node.spec.shutdown
-        late = f"it did not end within {seconds:g} s of closing its link"
-        self._loop.call_later(seconds, self._kill_because, late)
-
-    def _kill_because(self, why: str) -> None:
-        self._killed_because = f"killed by its parent: {why}"
-        self._force_end()
-
-    def _died(self) -> None:
-        """Let the link of the process, which has ended, be read to its end."""
-        if self.link is None or self.link.closed is not None:
-            self._complete()
-        else:
-            self._loop.call_later(LAST_READ, self._complete)
 
     def _complete(self) -> None:
         if not self._child.begun:
@@ -200,10 +165,6 @@ class ProcessRun(RemoteRun):
 
     def _release(self) -> None:
         self._child.release()
-
-    def _describe(self, code: int | None) -> str:
-        asked = self.end.asked is not None
-        return describe_code(code, asked=asked, by=self.end.by, because=self._killed_because)
 
     def _last_lines(self) -> str:
         return last_lines_of(self._child.last, self._child.returncode, hung=bool(self.end.hung))

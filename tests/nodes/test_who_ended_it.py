@@ -50,7 +50,7 @@ async def test_a_node_that_exits_by_itself_has_its_shutdown_seconds_for_that(
                 async for event in events:
                     if event.kind == "node_draining":
                         break
-                assert event.facts == {"node": "web/0", "why": "it has closed its link"}
+                assert event.facts == {"node": "web/0", "why": "its link has ended"}
                 may_go.touch()
         events.close()
         assert not leaving.exists()
@@ -60,7 +60,7 @@ async def test_one_that_does_not_end_in_that_time_is_killed_and_told_so(tmp_path
     leaving, never = tmp_path / "leaving", tmp_path / "never"
     async with running_system(Topology(nodes=[nodes("web", shutdown=0.05)])) as system:
         leaver = await system.spawn(Leaver, on="web")
-        why = "killed by its parent: it did not end within 0.05 s of closing its link"
+        why = "killed by its parent: it did not end within 0.05 s of the end of its link"
         with anyio.fail_after(PATIENCE), pytest.raises(NodeDown) as caught:
             await leaver.ask(Leaver.exit_slowly, str(leaving), str(never), 3)
         assert f"({why})" in str(caught.value)
