@@ -210,3 +210,26 @@ def test_a_module_of_the_users_may_be_called_as_a_folder_of_ours(tmp_path: Path,
         """,
     )
     assert (code, out.split()) == (0, ["True", "True", "True"]), err
+
+
+def test_a_main_file_is_compiled_in_a_node_as_it_is_written(tmp_path: Path) -> None:
+    code = """
+import dataclasses, actors
+
+@dataclasses.dataclass
+class Branch:
+    parts: "list[Branch]"
+    size: int = 1
+
+def types(branch):
+    return [field.type for field in dataclasses.fields(branch)], branch
+
+async def main():
+    async with actors.System() as system:
+        branch = Branch([Branch([])])
+        assert await system.offload(types, branch) == (["list[Branch]", int], branch)
+        print("done")
+
+actors.run(main)
+"""
+    assert run(tmp_path / "tree.py", code) == (0, "done\n", "")

@@ -153,4 +153,5 @@ def _found(description: dict[str, str]) -> tuple[ModuleSpec | None, Any]:
     data = Path(file).read_bytes()
     if data.startswith(MAGIC_NUMBER):  # `python app.pyc`
         return spec, SourcelessFileLoader(MAIN_ALIAS, file).get_code(MAIN_ALIAS)
-    return spec, compile(data, file, "exec")
+    # Without the future statements of this file, which `compile` would add to those of that one.
+    return spec, compile(data, file, "exec", dont_inherit=True)
