@@ -1,7 +1,8 @@
 """The scoreboard of one listener: how each node that accepts for itself is doing, in memory that all share.
 
-Rule 1: each seat is a page, which its node alone maps writable; the parent writes the first pages, where
-it lists the seats that are taken. Everybody else reads.
+Rule 1: each seat is a page, which its node and the parent alone map writable; the parent writes the first
+pages, where it lists the seats that are taken, and a seat before its node comes and after it is gone.
+Everybody else reads.
 Rule 2: the parent still reads the seat of a dead node: what that node has counted is not lost with it.
 Rule 3: times are nanoseconds of `time.monotonic_ns`, which all processes of a machine share.
 """
@@ -88,10 +89,11 @@ class ScoreboardReader:
 
     Args:
         fd: the scoreboard; the caller still owns the descriptor.
+        prot: what may be done with the memory.
     """
 
-    def __init__(self, fd: int) -> None:
-        self._map = mmap.mmap(fd, _SIZE, prot=mmap.PROT_READ)
+    def __init__(self, fd: int, prot: int = mmap.PROT_READ) -> None:
+        self._map = mmap.mmap(fd, _SIZE, prot=prot)
         self._version = -1
         self._taken: tuple[int, ...] = ()
 
@@ -149,17 +151,16 @@ class Scoreboard(ScoreboardReader):
             os.ftruncate(self.fd, _SIZE)
             seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
             fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, seals)
-            self._list = mmap.mmap(self.fd, _LIST_PAGES * _PAGE)
-            super().__init__(self.fd)
+            super().__init__(self.fd, mmap.PROT_READ | mmap.PROT_WRITE)
         except BaseException:
             os.close(self.fd)
             raise
 
     def list_seats(self, numbers: list[int]) -> None:
         """Show which seats are taken."""
-        version, _ = _LIST.unpack_from(self._list)
-        Struct(f"={len(numbers)}q").pack_into(self._list, _LIST.size, *numbers)
-        _LIST.pack_into(self._list, 0, version + 1, len(numbers))
+        version, _ = _LIST.unpack_from(self._map)
+        Struct(f"={len(numbers)}q").pack_into(self._map, _LIST.size, *numbers)
+        _LIST.pack_into(self._map, 0, version + 1, len(numbers))
 
     def writable_copy(self) -> int:
         """Return a descriptor for the node that gets a seat."""
@@ -171,12 +172,9 @@ class Scoreboard(ScoreboardReader):
 
     def show(self, number: int, seat: Seat) -> None:
         """Show *seat* in the place of a node, which has not come yet or is gone."""
-        own = OwnSeat(self.fd, number)
-        own.show(seat)
-        own.close()
+        _SEAT.pack_into(self._map, _at(number), *seat)
 
     def close(self) -> None:
         """Unmap and close it."""
         super().close()
-        self._list.close()
         os.close(self.fd)

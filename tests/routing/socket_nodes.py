@@ -1,5 +1,7 @@
 """Nodes in this process that take their work from an attached socket, and their router."""
 
+from __future__ import annotations
+
 import os
 import socket
 from dataclasses import replace
@@ -7,6 +9,35 @@ from typing import Self
 
 from actors._base.loop import Loop
 from actors.routing import AnyRouter, Listener, Router, SocketServer, new_router, node_policy, serve
+
+
+class AttachedNode:
+    """A node that closes its socket at once, and counts the clients it is sent."""
+
+    def __init__(self, name: str = "web/0") -> None:
+        self.name = name
+        self.slot = int(name.partition("+")[0].rpartition("/")[2])
+        self.fds: list[int] = []
+        self.sent = 0
+
+    def attach_socket(
+        self, _listener: str, _limit: int | None, fds: tuple[int, ...], _seat: int | None = None
+    ) -> None:
+        self.fds += fds
+
+    def add_bells(self, _listener: str, _seats: list[int], fds: tuple[int, ...]) -> None:
+        self.fds += fds
+
+    def send_connection(self, fd: int, _listener: str) -> None:
+        self.fds.append(fd)
+        self.sent += 1
+
+    def detach_socket(self, _listener: str) -> None:
+        self.close()
+
+    def close(self) -> None:
+        while self.fds:
+            os.close(self.fds.pop())
 
 
 class SocketServingNode:

@@ -1,15 +1,27 @@
 """The listening socket: options, errors, running out of descriptors, and closing."""
 
 import errno
+import os
 import resource
 import socket
 from pathlib import Path
 
 import pytest
 
-from actors.routing import AcceptPaused, AcceptResumed, ListenFailed, Router, listen
+from actors.routing import (
+    AcceptPaused,
+    AcceptResumed,
+    HandOverFailed,
+    LeastConnections,
+    ListenFailed,
+    Router,
+    asgi,
+    listen,
+    new_router,
+)
 from tests.routing.conftest import Rig
-from tests.routing.serving_nodes import FakeNode, accepted, reset
+from tests.routing.serving_nodes import FakeNode, accepted, fds, reset
+from tests.routing.socket_nodes import AttachedNode
 
 
 def test_accepted_sockets_do_not_delay_and_do_not_block(rig: Rig) -> None:
@@ -62,6 +74,30 @@ def test_running_out_of_descriptors_pauses_accepting_and_is_told_once(rig: Rig) 
     assert rig.reported(AcceptResumed) == []  # not yet: descriptors may run out again
     rig.loop.advance(5)
     assert rig.reported(AcceptResumed) == [AcceptResumed("127.0.0.1:0")]
+
+
+def test_a_node_that_joins_while_descriptors_run_out_leaves_none_open(rig: Rig) -> None:
+    spec = listen(asgi("a:b"), "127.0.0.1:0", policy=LeastConnections())
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    before = fds()
+    for free in range(12):
+        router = new_router(spec, rig.loop.as_loop(), rig.facts.append)
+        router.open()
+        nodes = [AttachedNode(f"web/{slot}") for slot in range(4)]
+        for node in nodes[:-1]:
+            router.add_node(node)  # type: ignore[arg-type] # of the kind that this router has
+        next_free = os.open(os.devnull, os.O_RDONLY)
+        os.close(next_free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (next_free + free, hard))
+        try:
+            router.add_node(nodes[-1])  # type: ignore[arg-type] # as above
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            router.close()
+            for node in nodes:
+                node.close()
+        assert fds() == before
+    assert rig.reported(HandOverFailed)
 
 
 def test_a_shortage_that_comes_and_goes_is_told_once(rig: Rig) -> None:

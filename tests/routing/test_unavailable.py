@@ -1,8 +1,11 @@
 """A listener without any ready node: clients wait a while, and are then told."""
 
+from __future__ import annotations
+
 import math
-import os
 import socket
+from itertools import product
+from typing import Any
 
 import pytest
 
@@ -22,6 +25,7 @@ from actors.routing import (
 )
 from tests.routing.certificates import Certified
 from tests.routing.conftest import Rig
+from tests.routing.socket_nodes import AttachedNode
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 ANSWER = (
@@ -208,31 +212,43 @@ def test_clients_may_wait_for_ever_if_that_is_wanted(rig: Rig) -> None:
     assert unanswered(rig, client)
 
 
-class AttachedNode:
-    """A node that closes its socket at once, and counts the clients it is sent."""
+STEPS = tuple(product(("join", "leave", "die", "return"), ("web/0", "web/0+1", "web/1")))
+"""What may happen to a node; the second is what the first is replaced by in a reload."""
 
-    name = "web/0"
-    slot = 0
 
-    def __init__(self) -> None:
-        self.fds: list[int] = []
-        self.sent = 0
+@pytest.mark.parametrize("policy", [LeastConnections(), ReusePort(), Sticky(ip())], ids=repr)
+def test_the_parent_takes_clients_only_while_no_node_is_ready_whatever_has_happened_to_the_nodes(
+    rig: Rig, policy: LeastConnections | ReusePort | Sticky
+) -> None:
+    spec = listen(asgi("a:b"), "127.0.0.1:0", policy=policy)
+    for steps in product(STEPS, repeat=3):
+        router = new_router(spec, rig.loop.as_loop(), rig.facts.append)
+        router.open()
+        nodes = {name: AttachedNode(name) for _, name in STEPS}
+        try:
+            for what, name in steps:
+                _step(router, what, nodes[name])
+            ready = any(node.ready for node in router.snapshot().nodes)
+            rig.facts.clear()
+            rig.loop.advance(6)
+            assert bool(rig.reported(Unavailable)) != ready, steps
+        finally:
+            router.close()
+            for node in nodes.values():
+                node.close()
+        assert rig.loop.timers == 0, steps
 
-    def attach_socket(
-        self, _listener: str, _limit: int | None, fds: tuple[int, ...], _seat: int | None = None
-    ) -> None:
-        self.fds += fds
 
-    def send_connection(self, fd: int, _listener: str) -> None:
-        self.fds.append(fd)
-        self.sent += 1
-
-    def detach_socket(self, _listener: str) -> None:
-        self.close()
-
-    def close(self) -> None:
-        while self.fds:
-            os.close(self.fds.pop())
+def _step(router: AnyRouter, what: str, node: AttachedNode) -> None:
+    given: Any = node  # of the kind that this router has
+    known = {one.name: one.ready for one in router.snapshot().nodes}
+    if what == "join":
+        router.add_node(given)
+    elif what == "return":
+        if known.get(node.name) is False:
+            router.resume_node(given)
+    elif node.name in known:
+        router.remove_node(given, dead=what == "die")
 
 
 def connect_to(router: AnyRouter) -> socket.socket:

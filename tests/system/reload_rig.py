@@ -173,6 +173,8 @@ class Load:
             writer.close()
         writer.write(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
         head = (await reader.readuntil(HEAD_END)).lower()
+        if not head.startswith(b"http/1.1 200 "):
+            raise ValueError(head.decode("latin-1"))
         size = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
         body = (await reader.readexactly(size)).decode()
         full = len(self._idle) >= self._most_idle

@@ -14,7 +14,8 @@ import pytest
 
 from actors import Topology, asgi, listen, nodes
 from actors._system.system import coordinator_of
-from actors.policies import LeastConnections, ReusePort
+from actors.keys import ip
+from actors.policies import LeastConnections, ReusePort, Sticky
 from actors.routing import AnyRouter
 from actors.testing import running_system
 from tests.routing.certificates import Certified
@@ -138,3 +139,35 @@ async def test_a_reload_loses_nothing_however_work_comes_to_the_nodes(
     code: Code, tmp_path: Path
 ) -> None:
     await renew_under_load(code, tmp_path, rate=40, reloads=1)
+
+
+async def test_after_a_reload_of_a_single_node_and_after_scaling_nobody_is_told_that_there_is_no_node(
+    code: Code,
+) -> None:
+    policies = (LeastConnections(), ReusePort(), Sticky(ip()))
+    topology = Topology(
+        nodes=[nodes("web")],
+        listeners=[
+            listen(
+                asgi(code.app), ANYWHERE, policy=policy, name=repr(policy), unavailable_after=0.1
+            )
+            for policy in policies
+        ],
+    )
+    with anyio.fail_after(PATIENCE):
+        async with running_system(topology) as system, AsyncExitStack() as stack:
+            routers = [listener.router for listener in coordinator_of(system).listeners]
+            ports = [router.port for router in routers if router is not None]
+            loads = [Load(port, rate=100, keep=keep) for port in ports for keep in (True, False)]
+            for load in loads:
+                await stack.enter_async_context(load.running())
+            code.write("second")
+            await system.reload()
+            for load in loads:
+                await load.see("second")
+            for count in (3, 1):
+                await system.scale("web", count)
+                for load in loads:
+                    await load.see("second")
+            await stack.aclose()
+    assert [load.failures for load in loads] == [[] for _ in loads]

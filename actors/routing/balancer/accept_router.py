@@ -13,9 +13,10 @@ import select
 import socket
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import cycle, islice
 from typing import Final
 
@@ -24,7 +25,7 @@ from actors.routing.balancer.bound_router import RouterStats
 from actors.routing.balancer.socket_router import SocketMember, SocketRouter
 from actors.routing.balancer.unavailable import UnavailableResponder
 from actors.routing.events import HandOverFailed
-from actors.routing.interfaces import Report, SocketNode
+from actors.routing.interfaces import Report
 from actors.routing.listen.listener import Listener
 from actors.routing.policy.turn import STALE
 from actors.routing.scoreboard import ABLE, SEATS, WATCHING, Scoreboard, Seat
@@ -38,6 +39,8 @@ _AT_ONCE: Final = 100
 """Bells in one message."""
 _MOST_BELLS: Final = 24
 """Nodes that have bells of each other: beyond it, those in threads would need too many descriptors."""
+_REST: Final = 16
+"""Seats that stay empty for a while before one is given to another node."""
 _NO_SEAT: Final = f"all {SEATS} seats of the scoreboard are taken"
 
 
@@ -57,7 +60,9 @@ class AcceptRouter(SocketRouter):
     def __init__(self, spec: Listener, loop: Loop, report: Report) -> None:
         super().__init__(spec, loop, report)
         self._board: Scoreboard | None = None
-        self._free = deque(range(1, SEATS + 1))
+        self._unused = list(range(SEATS, 0, -1))
+        self._free: deque[int] = deque()
+        """Seats whose nodes are gone, in the order in which they went."""
         self._chairs: dict[SocketMember, _Chair] = {}
         self._gone_accepted = 0
         self._lost_unread = 0
@@ -81,21 +86,16 @@ class AcceptRouter(SocketRouter):
         self._backlog.register(self._socket, select.POLLIN)
         self._members_changed()
 
-    def add_node(self, node: SocketNode) -> None:
-        """Let *node*, which is ready, accept in turn with the others."""
-        self._unavailable.set_ready(True)
-        super().add_node(node)
-
     def stop_listening(self) -> None:
         """Give the clients that wait to the nodes, have these accept no more, and release the address."""
         self._unavailable.close()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         if self._socket is not None:
             self._give_waiting_clients(self._socket)
             self._backlog.unregister(self._socket)
         super().stop_listening()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def close(self) -> None:
         """Give the address back and forget all nodes; they keep what they are serving."""
@@ -127,22 +127,39 @@ class AcceptRouter(SocketRouter):
         if self._socket is None or not member.ready:
             return
         self._vacate(member)
-        if not self._free:
-            raise OSError(errno.ENOSPC, _NO_SEAT)
-        bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        number = self._free.popleft()
-        self._expect(number)
+        number = self._next_seat()
         try:
-            fds = self._copies(self._socket, bell)
-            node = member.node
-            node.attach_socket(self.spec.name, self.spec.limit(node.slot), fds, number)
+            self._expect(number)
+            bell = self._invite(member, number, self._socket)
         except BaseException:
-            os.close(bell)
             self._free.append(number)
             raise
         self._chairs[member] = _Chair(number, bell)
         self._list_seats()
         self._exchange_bells(member)
+
+    def _next_seat(self) -> int:
+        """Return a seat that is free; one that has been used if possible, as each that is used takes a page.
+
+        But not one that was used a moment ago: others may still take it for its old node's.
+        """
+        if self._unused and len(self._free) < _REST:
+            return self._unused.pop()
+        if not self._free:
+            raise OSError(errno.ENOSPC, _NO_SEAT)
+        return self._free.popleft()
+
+    def _invite(self, member: SocketMember, number: int, listening: socket.socket) -> int:
+        """Send *member* what it accepts with from its seat; return the parent's end of its bell."""
+        bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        try:
+            fds = self._copies(listening, bell)
+            node = member.node
+            node.attach_socket(self.spec.name, self.spec.limit(node.slot), fds, number)
+        except BaseException:
+            os.close(bell)
+            raise
+        return bell
 
     def _expect(self, number: int) -> None:
         """Have the others count with a node that comes at once: whoever connects first gets the right one."""
@@ -155,17 +172,12 @@ class AcceptRouter(SocketRouter):
         """Return the descriptors that a node is attached with; see `SocketNode.attach_socket`."""
         board = self._board
         assert board is not None
-        fds: list[int] = []
-        try:
-            fds.append(os.dup(listening.fileno()))
-            fds.append(os.dup(bell))
-            fds.append(board.writable_copy())
-            fds.append(board.readable_copy())
-        except BaseException:
-            for fd in fds:
-                os.close(fd)
-            raise
-        return tuple(fds)
+        return _all_of(
+            partial(os.dup, listening.fileno()),
+            partial(os.dup, bell),
+            board.writable_copy,
+            board.readable_copy,
+        )
 
     def _exchange_bells(self, joined: SocketMember) -> None:
         """Send the node that has joined the bells of the others, and them its own, unless there are many."""
@@ -180,7 +192,7 @@ class AcceptRouter(SocketRouter):
 
     def _send_bells(self, member: SocketMember, chairs: Sequence[_Chair]) -> None:
         try:
-            bells = tuple([os.dup(chair.bell) for chair in chairs])
+            bells = _all_of(*[partial(os.dup, chair.bell) for chair in chairs])
             member.node.add_bells(self.spec.name, [chair.number for chair in chairs], bells)
         except Exception as error:  # noqa: BLE001 - one broken node must not stop the others
             self._report(HandOverFailed(self.spec.name, member.node.name, error))
@@ -233,9 +245,9 @@ class AcceptRouter(SocketRouter):
     def _members_changed(self) -> None:
         if self._socket is None:
             return
-        if not self._ready:
-            self._unavailable.set_ready(False)
-        elif self._timer is None:
+        ready = bool(self._ready)
+        self._unavailable.set_ready(ready)
+        if ready and self._timer is None:
             self._timer = self._loop.call_later(_EVERY, self._check)
 
     def _check(self) -> None:
@@ -253,3 +265,16 @@ class AcceptRouter(SocketRouter):
         if self._ready:
             rest = not waiting and all(seat.resting for seat in placed)
             self._timer = self._loop.call_later(_RESTING if rest else _EVERY, self._check)
+
+
+def _all_of(*makers: Callable[[], int]) -> tuple[int, ...]:
+    """Return the descriptor that each makes; none stays open if one cannot be made."""
+    made: list[int] = []
+    try:
+        for make in makers:
+            made.append(make())  # noqa: PERF401 - what was made before an error has to be closed
+    except BaseException:
+        for fd in made:
+            os.close(fd)
+        raise
+    return tuple(made)

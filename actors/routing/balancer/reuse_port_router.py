@@ -52,7 +52,6 @@ class ReusePortRouter(SocketRouter):
         timer = self._closing.pop(node.slot, None)
         if timer is not None:
             timer.cancel()
-        self._unavailable.set_ready(True)
         super().add_node(node)
         for slot in [*self._closing, *self._slot_sockets.keys() & {_NO_SLOT}]:
             self._rescue_clients(slot)
@@ -77,8 +76,8 @@ class ReusePortRouter(SocketRouter):
         self._members_changed()
 
     def _members_changed(self) -> None:
-        if self._socket is not None and not self._ready:
-            self._unavailable.set_ready(False)
+        if self._socket is not None:
+            self._unavailable.set_ready(bool(self._ready))
 
     def _listening_without_nodes(self) -> socket.socket | None:
         """Return the socket of clients that come while there is no node."""

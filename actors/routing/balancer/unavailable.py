@@ -62,12 +62,13 @@ class UnavailableResponder:
         self._acceptor: Acceptor | None = None
         self._open: dict[socket.socket, Timer] = {}
         self._count = 0
+        self._closed = False
 
     def set_ready(self, ready: bool) -> None:  # noqa: FBT001 - the only argument
         """Set whether there is a ready node."""
         if ready:
             self._stop()
-        elif self._timer is None and self._acceptor is None:
+        elif self._timer is None and self._acceptor is None and not self._closed:
             after = self._spec.unavailable_after
             if after < math.inf:
                 self._timer = self._loop.call_later(after, self._begin)
@@ -82,7 +83,8 @@ class UnavailableResponder:
         self._update_accepting()
 
     def close(self) -> None:
-        """Stop, and close what is open."""
+        """Stop for good, and close what is open."""
+        self._closed = True
         self._stop()
         for sock in list(self._open):
             self._end(sock)
