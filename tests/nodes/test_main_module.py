@@ -233,3 +233,30 @@ async def main():
 actors.run(main)
 """
     assert run(tmp_path / "tree.py", code) == (0, "done\n", "")
+
+
+def test_a_function_of_a_program_that_a_profiler_runs_is_refused_with_the_reason(
+    tmp_path: Path,
+) -> None:
+    code = """
+import actors
+
+def double(number):
+    return 2 * number
+
+async def main():
+    async with actors.System() as system:
+        try:
+            await system.offload(double, 2)
+        except actors.errors.NotSendable as error:
+            print(error)
+
+actors.run(main)
+"""
+    (tmp_path / "profiled.py").write_text(code)
+    words = [sys.executable, "-m", "trace", "--count", "-C", str(tmp_path), "profiled.py"]
+    done = subprocess.run(
+        words, cwd=tmp_path, text=True, capture_output=True, timeout=60, check=False
+    )
+    assert "double is not in __main__" in done.stdout
+    assert "perhaps a profiler that runs this program: put it in a module" in done.stdout

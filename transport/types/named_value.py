@@ -92,5 +92,9 @@ def _why_not(module: str, name: str, owner: Any) -> str:
         )
     if module not in sys.modules:
         return f"{name} is in no module that could be imported"
+    if module == "__main__" and not hasattr(sys.modules[module], name.partition(".")[0]):
+        file = getattr(sys.modules[module], "__file__", None)
+        what = f"{name} is not in __main__, which is {file}"
+        return f"{what}, perhaps a profiler that runs this program: put it in a module"
     why = f"no other process finds it: {name!r} in module {module} is not this function"
     return f"{why}; bind it there to the name it was made with"
