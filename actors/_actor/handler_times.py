@@ -12,10 +12,11 @@ import random
 import sys
 from contextlib import contextmanager
 from functools import lru_cache
-from time import clock_gettime, perf_counter, pthread_getcpuclockid, thread_time
+from time import perf_counter, thread_time
 from typing import TYPE_CHECKING, Any, Final
 
 from actors._base.durations import Histogram
+from actors._base.thread_clocks import cpu_of_thread
 from actors._messaging.message_table import Handler, MessageKind
 
 if TYPE_CHECKING:
@@ -214,27 +215,21 @@ class _Measured:
 
     async def __call__(self, actor: Any, *args: Any, **kwargs: Any) -> Any:
         thread = self._thread()
-        before = _cpu_of(thread)
+        before = 0.0 if thread is None else cpu_of_thread(thread)
         began = perf_counter()
         steps = Steps(self.inner(actor, *args, **kwargs))
         try:
             return await steps
         finally:
             wait = None if self._sent is None else began - self._sent
-            cpu = steps.cpu + max(0.0, _cpu_of(thread) - before)
+            used = 0.0 if thread is None else cpu_of_thread(thread) - before
+            cpu = steps.cpu + max(0.0, used)
             self._times.add(self._cell, self._name, wait, perf_counter() - began, cpu)
 
     def _thread(self) -> int | None:
         """Return the number of the actor's own thread; None if it has none."""
         run = self._cell.incarnation
         return None if run is None else run.message_loop.turn.thread
-
-
-def _cpu_of(thread: int | None) -> float:
-    """Return the CPU seconds of a thread; 0 without one, and if it has ended."""
-    if thread is None or thread not in sys._current_frames():  # noqa: SLF001 - there is no other way
-        return 0.0
-    return clock_gettime(pthread_getcpuclockid(thread))
 
 
 class Steps:

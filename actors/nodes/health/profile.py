@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from anyio import sleep
 
+from actors._base.thread_clocks import cpu_of_thread
+
 if TYPE_CHECKING:
     from types import CodeType, FrameType
 
@@ -63,8 +65,8 @@ class StackCounts:
                 self._add(ident, own if ident == here else frame, used)
 
     def _used(self, ident: int) -> float:
-        """Return the CPU seconds that a thread has used since the last call; it must be alive."""
-        now = time.clock_gettime(time.pthread_getcpuclockid(ident))
+        """Return the CPU seconds that a thread has used since the last call."""
+        now = cpu_of_thread(ident)
         before, self._cpu[ident] = self._cpu.get(ident, 0.0), now
         return now - before
 
