@@ -3,6 +3,7 @@
 Rule 1: what is done about an alert runs in a process of its own, one after the other, each for a limited time:
 it never keeps the system waiting, and what it fails by is an event.
 Rule 2: what waits to be told is bounded; the oldest is dropped, and counted.
+Rule 3: thresholds may change while it runs: what is over the new ones stays raised, anything else is cleared.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from actors._system.alerts_spec import Reading
 from actors.programs import run_once
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from actors._base.events import Event
     from actors._system.alerts_spec import Alerts
     from actors._system.system_state import SystemState
@@ -44,57 +47,79 @@ class AlertWatch:
 
     Args:
         state: of the system.
-        spec: its thresholds.
         threads: where what is done about an alert is started.
+
+    Attributes:
+        spec: the thresholds at present; None when it does not look.
     """
 
-    def __init__(self, state: SystemState, spec: Alerts, threads: ProgramThreads) -> None:
+    def __init__(self, state: SystemState, threads: ProgramThreads) -> None:
         self._threads = threads
         self._state = state
-        self._spec = spec
-        self._raised: dict[tuple[str, str], float] = {}
+        self.spec: Alerts | None = None
+        self._runs = False
+        self._changed = anyio.Event()
+        self._raised: dict[tuple[str, str], Alerts] = {}
         self._restarts: deque[float] = deque(maxlen=_RESTARTS_KEPT)
-        self._waiting: deque[dict[str, Any]] = deque()
+        self._waiting: deque[tuple[Alerts, dict[str, Any]]] = deque()
         self._dropped = 0
         self._more = anyio.Event()
 
-    async def run(self) -> None:
+    def watch(self, spec: Alerts | None) -> None:
+        """Look for other thresholds from now on, or for none; what was raised for none is cleared."""
+        self.spec = spec
+        self._changed.set()
+        self._changed = anyio.Event()
+        if spec is None:
+            self._clear(self._raised.keys(), {})
+        elif not self._runs:
+            self._runs = True
+            self._state.bus.subscribe(self._count)  # restarts from now on count
+            self._state.tasks.start_soon(self._run)
+
+    async def _run(self) -> None:
         """Look again and again, until cancelled."""
-        self._state.bus.subscribe(self._count)
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._tell_all)
-                while True:
-                    await anyio.sleep(self._spec.every)
-                    readings = await self._readings()
-                    if self._state.stopping:  # nodes that end answer late
-                        tasks.cancel_scope.cancel()
-                        return
-                    self.take(readings)
+                while not self._state.stopping:  # nodes that end answer late
+                    await self._look()
+                tasks.cancel_scope.cancel()
         finally:
             self._state.bus.unsubscribe(self._count)
+
+    async def _look(self) -> None:
+        """Wait until it is time, and look; nothing is done if the thresholds change meanwhile."""
+        spec, changed = self.spec, self._changed
+        with anyio.move_on_after(None if spec is None else spec.every):
+            await changed.wait()
+        if spec is None or changed.is_set():
+            return
+        readings = await self._readings(spec)
+        if not self._state.stopping and not changed.is_set():
+            self.take(spec, readings)
 
     def _count(self, event: Event) -> None:
         if event.kind == "restart_scheduled":
             self._restarts.append(time.monotonic())
 
-    async def _readings(self) -> list[Reading]:
+    async def _readings(self, spec: Alerts) -> list[Reading]:
         found: list[Reading] = []
         async with anyio.create_task_group() as tasks:
             for node in self._state.nodes.values():
                 if node.ready:
-                    tasks.start_soon(self._read, node, found)
+                    tasks.start_soon(self._read, spec, node, found)
         since = time.monotonic() - _A_MINUTE
         while self._restarts and self._restarts[0] < since:
             self._restarts.popleft()
         found.append(Reading("restarts", "system", len(self._restarts)))
         return found
 
-    async def _read(self, node: RemoteNode, found: list[Reading]) -> None:
+    async def _read(self, spec: Alerts, node: RemoteNode, found: list[Reading]) -> None:
         began = time.monotonic()
         with anyio.move_on_after(_ANSWERS_WITHIN):
             try:
-                limit = self._spec.limit_of("mailbox")
+                limit = spec.limit_of("mailbox")
                 said = await node.link.call(admin_ops.readings, min(limit, 1 << 62))
             except ActorsError:
                 return  # it has just ended
@@ -104,33 +129,39 @@ class AlertWatch:
             return
         found.append(Reading("lag", node.name, time.monotonic() - began))
 
-    def take(self, readings: list[Reading]) -> None:
+    def take(self, spec: Alerts, readings: list[Reading]) -> None:
         """Say which thresholds are crossed now and were not, and which were and are not."""
         over = {
             (reading.what, reading.of): reading.value
             for reading in readings
-            if reading.value > self._spec.limit_of(reading.what)
+            if reading.value > spec.limit_of(reading.what)
         }
         known = {(reading.what, reading.of): reading.value for reading in readings}
         for key, value in over.items():
             if key not in self._raised:
-                self._say("alert_raised", key, value)
-        for key in self._raised.keys() - over.keys():
-            self._say("alert_cleared", key, known.get(key))
-        self._raised = over
+                self._say("alert_raised", spec, key, value)
+        self._clear(self._raised.keys() - over.keys(), known)
+        self._raised = {key: self._raised.get(key, spec) for key in over}
 
-    def _say(self, kind: str, key: tuple[str, str], value: float | None) -> None:
+    def _clear(
+        self, keys: Iterable[tuple[str, str]], known: Mapping[tuple[str, str], float]
+    ) -> None:
+        """Say that alerts are over, with the threshold by which they were raised, and to whom that was told."""
+        for key in list(keys):
+            self._say("alert_cleared", self._raised.pop(key), key, known.get(key))
+
+    def _say(self, kind: str, spec: Alerts, key: tuple[str, str], value: float | None) -> None:
         what, of = key
         shown = None if value is None else round(value, 3)
-        facts = {"what": what, "of": of, "value": shown, "limit": self._spec.limit_of(what)}
+        facts = {"what": what, "of": of, "value": shown, "limit": spec.limit_of(what)}
         self._state.event(kind, facts)
-        if not (self._spec.command or self._spec.webhook):
+        if not (spec.command or spec.webhook):
             return
         if len(self._waiting) >= _MOST_WAITING:
             self._waiting.popleft()
             self._dropped += 1
         at = iso_time(time.time())
-        self._waiting.append({"alert": kind, "at": at, "system": os.getpid(), **facts})
+        self._waiting.append((spec, {"alert": kind, "at": at, "system": os.getpid(), **facts}))
         self._more.set()
 
     async def _tell_all(self) -> None:
@@ -138,25 +169,17 @@ class AlertWatch:
             await self._more.wait()
             self._more = anyio.Event()
             while self._waiting:
-                facts = self._waiting.popleft()
+                spec, facts = self._waiting.popleft()
                 if self._dropped:
                     facts["dropped"], self._dropped = self._dropped, 0
-                for command in self._commands():
-                    await self._tell(command, facts)
+                for name, command in _commands(spec):
+                    await self._tell(name, command, facts)
 
-    def _commands(self) -> list[list[str]]:
-        spec = self._spec
-        commands = [list(spec.command)] if spec.command else []
-        if spec.webhook is not None:
-            commands.append([sys.executable, "-m", "actors._system.webhook", spec.webhook])
-        return commands
-
-    async def _tell(self, command: list[str], facts: dict[str, Any]) -> None:
+    async def _tell(self, name: str, command: list[str], facts: dict[str, Any]) -> None:
         env = {**os.environ, "ACTORS_ALERT": json.dumps(facts)}
         why = await self._why_not_told(command, env)
         if why:
-            shown = self._spec.webhook if command[0] == sys.executable else command[0]
-            self._state.event("alert_failed", {"command": shown, "why": why, "what": facts["what"]})
+            self._state.event("alert_failed", {"command": name, "why": why, "what": facts["what"]})
 
     async def _why_not_told(self, command: list[str], env: dict[str, str]) -> str:
         try:
@@ -166,3 +189,12 @@ class AlertWatch:
         if end.code is None:
             return f"took longer than {_LASTS:g} s"
         return str(end) if end.code else ""
+
+
+def _commands(spec: Alerts) -> list[tuple[str, list[str]]]:
+    """Return what is run to tell of an alert, each with what it is called in the log."""
+    commands = [(spec.command[0], list(spec.command))] if spec.command else []
+    if spec.webhook is not None:
+        post = [sys.executable, "-m", "actors._system.webhook", spec.webhook]
+        commands.append((spec.webhook, post))
+    return commands

@@ -110,6 +110,7 @@ class Coordinator(SystemState):
         self.pools: Pools = Pools(self, self.threads)
         self.books: KeyedBooks = KeyedBooks(self)
         self.programs: Programs = Programs(self, self.child_processes)
+        self.alerts: AlertWatch = AlertWatch(self, self.programs.threads)
         self.tree: SupervisionTree = SupervisionTree(
             self,
             pools=self.pools,
@@ -200,8 +201,7 @@ class Coordinator(SystemState):
                 self.host, nodes("local").block_after, self._loop_was_blocked, shared=False
             )
             self._block_watch.start()
-        if self.topology.alerts is not None:
-            self.tasks.start_soon(AlertWatch(self, self.topology.alerts, self.programs.threads).run)
+        self.alerts.watch(self.topology.alerts)
         self.event("system_ready", {"nodes": len(self.nodes), "listeners": len(self.listeners)})
 
     async def stop(self) -> None:

@@ -53,6 +53,8 @@ def applications(draw: st.DrawFn, kinds: tuple[str, ...] = ("process", "thread")
         }
         for name in draw(st.sets(st.sampled_from(["l", "m"])))
     }
+    if draw(st.booleans()):
+        tables["alerts"] = {"lag": draw(st.sampled_from([5.0, 6.0])), "every": 60.0}
     return {table: keys for table, keys in tables.items() if keys}
 
 

@@ -94,6 +94,7 @@ async def becomes(first: dict[str, Any], second: dict[str, Any]) -> None:
         await change(core, second, stop_serving=True)
 
         assert plan(running_now(core), wanted) == []
+        assert core.declared.alerts == core.alerts.spec == wanted.alerts
         assert {node.name for node in system.nodes if node.name.partition("/")[0] != "p"} >= {
             spec.named(slot)
             for spec in wanted_groups(wanted).values()
@@ -300,6 +301,28 @@ async def test_what_ran_on_a_node_that_goes_runs_on_another_one_afterwards() -> 
         assert shared is not None
         assert [ref.node for ref in await shared.members()] == ["a/0", "a/0"]
         assert await shared.run(abs, -5) == 5
+
+
+async def test_alerts_are_started_changed_and_stopped_and_nothing_else_notices() -> None:
+    nodes = {"nodes": {"a": THREAD}}
+    async with system_of(nodes) as system:
+        core = coordinator_of(system)
+        before = numbers(core)
+        first, second = ({"memory": limit, "every": 0.1} for limit in (1, 1 << 60))
+
+        events = system.events()
+        assert await change(core, {**nodes, "alerts": first}) == ["start thresholds"]
+        async for event in events:
+            if event.kind == "alert_raised":
+                break
+        assert await change(core, {**nodes, "alerts": second}) == ["change thresholds"]
+        async for event in events:
+            if event.kind == "alert_cleared":
+                break
+        assert await change(core, {**nodes, "alerts": second}) == []
+        assert await change(core, nodes) == ["stop thresholds"]
+        assert numbers(core) == before
+        assert core.alerts.spec is None
 
 
 async def test_programs_are_started_scaled_and_ended() -> None:

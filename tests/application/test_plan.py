@@ -21,6 +21,7 @@ from actors._system.application.plan import (
     tree_items,
     wanted_groups,
 )
+from actors._system.alerts_spec import Alerts
 from actors._system.keyed_spec import KeyedSpec
 from actors._system.pool_spec import PoolSpec
 from actors._system.topology import Topology
@@ -42,6 +43,7 @@ class Model:
     lost: set[str] = field(default_factory=set)
     places: dict[str, str] = field(default_factory=dict)
     renewed: set[str] = field(default_factory=set)
+    alerts: Alerts | None = None
     numbers: Any = field(default_factory=lambda: itertools.count(1))
 
     def start(self, topology: Topology) -> None:
@@ -56,7 +58,7 @@ class Model:
         )
 
     def do(self, change: Change) -> None:
-        part = change.part if change.part in {"group", "listener"} else "tree"
+        part = change.part if change.part in {"group", "listener", "alerts"} else "tree"
         getattr(self, f"{change.action}_{part}")(change)
 
     # -- groups
@@ -104,6 +106,20 @@ class Model:
     def stop_listener(self, change: Change) -> None:
         assert change.serves
         del self.listeners[change.name]
+
+    # -- alerts
+
+    def start_alerts(self, change: Change) -> None:
+        assert self.alerts is None
+        self.alerts = change.spec
+
+    def change_alerts(self, change: Change) -> None:
+        assert self.alerts not in {None, change.spec}
+        self.alerts = change.spec
+
+    def stop_alerts(self, change: Change) -> None:
+        assert self.alerts == change.spec
+        self.alerts = None
 
     # -- the tree
 
@@ -172,6 +188,7 @@ def test_any_file_becomes_any_other_and_what_is_in_both_goes_on(
     assert {path: _bare(item) for path, item in wanted.items()} == {
         path: _bare(item) for path, (item, _) in model.tree.items()
     }
+    assert model.alerts == new.alerts
     assert not model.lost
     _check_order(model, new)
     _check_kept(model, before, wanted, changes)

@@ -18,7 +18,7 @@ import pytest
 from actors import Actor, Backoff, System, Topology, child, nodes
 from actors._base.loop import Loop
 from actors._base.run_loop import open_loop
-from actors._system.alerts import AlertWatch
+from actors._system.alerts import AlertWatch, _commands
 from actors._system.alerts_spec import Reading
 from actors._system.system import coordinator_of
 from actors.dashboard import Alerts
@@ -137,14 +137,16 @@ async def test_a_webhook_is_posted_to(hook: HTTPServer) -> None:
     url = f"http://127.0.0.1:{hook.server_port}/alerts"
     async with open_threads() as (loop, threads):
         state: Any = _State(loop)
-        watch = AlertWatch(state, Alerts(memory=10, webhook=url), threads)
+        watch = AlertWatch(state, threads)
+        ((name, command),) = _commands(Alerts(memory=10, webhook=url))
 
-        await watch._tell(watch._commands()[0], {"alert": "alert_raised", **_facts(20)})
+        await watch._tell(name, command, {"alert": "alert_raised", **_facts(20)})
 
         assert state.events == []
         assert _Hook.posted[-1]["text"] == "memory of back/0 is above 10: 20"
-        await watch._tell([*watch._commands()[0][:-1], "http://127.0.0.1:9"], _facts(20, "alert_x"))
+        await watch._tell(name, [*command[:-1], "http://127.0.0.1:9"], _facts(20, "alert_x"))
     assert state.events[0][0] == "alert_failed"
+    assert state.events[0][1]["command"] == url
     assert "refused" in state.events[0][1]["why"]
 
 
@@ -177,15 +179,16 @@ class _State:
 async def test_each_crossing_is_told_once_and_what_waits_to_be_told_is_bounded() -> None:
     async with open_threads() as (loop, threads):
         state: Any = _State(loop)
-        watch = AlertWatch(state, Alerts(memory=10, command=["x"]), threads)
+        watch = AlertWatch(state, threads)
+    spec = Alerts(memory=10, command=["x"])
     for value in (5, 20, 30, 5, 5, 20):
-        watch.take([Reading("memory", "back/0", value)])
+        watch.take(spec, [Reading("memory", "back/0", value)])
     assert [kind for kind, _ in state.events] == ["alert_raised", "alert_cleared", "alert_raised"]
-    watch.take([])  # the node has gone
+    watch.take(spec, [])  # the node has gone
     assert state.events[-1][0] == "alert_cleared"
     assert state.events[-1][1] == {"what": "memory", "of": "back/0", "value": None, "limit": 10}
     for number in range(300):
-        watch.take([Reading("memory", f"n/{number}", 20)])
+        watch.take(spec, [Reading("memory", f"n/{number}", 20)])
     assert len(watch._waiting) == 100
     assert watch._dropped > 100
 
@@ -258,6 +261,40 @@ def test_the_command_line_says_what_is_wrong(
 
     assert done.returncode == 2
     assert says in error_of(done.stderr, "actors run")
+
+
+async def test_other_thresholds_hold_at_once_and_what_is_over_them_stays_raised() -> None:
+    async with watched(memory=1) as system:
+        events, watch = system.events(), coordinator_of(system).alerts
+        assert (await until(events, "alert_raised"))["limit"] == 1
+
+        watch.watch(Alerts(every=0.1, memory=2, restarts=1))
+        slow = await system.lookup("slow", Slow)
+        assert slow is not None
+        for _ in range(2):
+            await slow.tell(Slow.crash)
+            await until(events, "restart_scheduled")
+            await until(events, "child_started")
+        raised = await until(events, "alert_raised")
+        assert (raised["what"], raised["value"]) == ("restarts", 2)
+
+        watch.watch(Alerts(every=0.1, memory=1 << 60, restarts=1))
+        cleared = await until(events, "alert_cleared")
+        assert (cleared["what"], cleared["limit"]) == ("memory", 1)
+
+
+async def test_without_thresholds_what_was_raised_is_cleared_and_whom_it_was_told_is_told() -> None:
+    code = "import os; raise SystemExit(os.environ['ACTORS_ALERT'])"
+    async with watched(memory=1, command=[sys.executable, "-c", code]) as system:
+        events, watch = system.events(), coordinator_of(system).alerts
+        await until(events, "alert_failed")
+
+        watch.watch(None)
+
+        assert (await until(events, "alert_cleared"))["value"] is None
+        assert '"alert_cleared"' in (await until(events, "alert_failed"))["why"]
+        watch.watch(Alerts(every=0.1, memory=5))
+        assert (await until(events, "alert_raised"))["limit"] == 5
 
 
 async def test_nobody_looks_unless_it_was_asked_for() -> None:

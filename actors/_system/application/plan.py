@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Final, Literal, TypeAlias
 
 from actors._base.errors import InvalidSpec
+from actors._system.alerts_spec import ALERTS, Alerts
 from actors._system.keyed_spec import KeyedSpec
 from actors._system.pool_spec import PoolSpec
 from actors._system.program_spec import ProgramSpec
@@ -34,7 +35,7 @@ __all__ = [
     "wanted_groups",
 ]
 
-Action: TypeAlias = Literal["start", "stop", "scale", "renew", "revive"]
+Action: TypeAlias = Literal["start", "stop", "scale", "renew", "revive", "change"]
 _MAIN: Final = "main"
 _LONGEST: Final = 60
 _BOUNDS: Final = ("min", "max")
@@ -48,7 +49,6 @@ _SETTINGS: Final = (
     "patience",
     "ask_timeout",
     "admin",
-    "alerts",
     "lease",
     "reach",
 )
@@ -82,8 +82,9 @@ class Change:
 
     Attributes:
         action: ``start``, ``stop``; ``scale`` of a group or a program; ``renew`` of a group, whose nodes are
-            replaced one by one; ``revive``: start again what ended with its node, or had been stopped.
-        part: what it is: group, listener, child, pool, keyed, program or supervisor.
+            replaced one by one; ``revive``: start again what ended with its node, or had been stopped; ``change``
+            of alerts, which goes on with other thresholds.
+        part: what it is: group, listener, child, pool, keyed, program, supervisor or alerts.
         name: of a part of the tree its path.
         why: what differs.
         spec: what it is to be; of a stop, what it was.
@@ -120,7 +121,7 @@ def refuse_settings(old: Topology, new: Topology) -> None:
         InvalidSpec: naming all of them.
     """
     found = [
-        f"{'' if name in {'admin', 'alerts'} else 'system.'}{name}: {shown(before)} → {shown(after)}"
+        f"{'' if name == 'admin' else 'system.'}{name}: {shown(before)} → {shown(after)}"
         for name in _SETTINGS
         if (before := getattr(old, name)) != (after := getattr(new, name))
     ]
@@ -222,6 +223,9 @@ def described(spec: object) -> str:
         case ProgramSpec():
             count, command = spec.program.instances, " ".join(spec.program.command)
             said = f"{command}{f', {count} instances' if count != 1 else ''}"
+        case Alerts():
+            limits = ((name, getattr(spec, name)) for name in ALERTS)
+            said = ", ".join(f"{name} {limit}" for name, limit in limits if limit is not None)
         case KeyedSpec():
             said = f"{spec.path} on {spec.on or _MAIN}"
         case ActorSpec():
@@ -254,6 +258,7 @@ def plan(now: Running, wanted: Topology) -> list[Change]:
         *groups.rest,
         *tree.starts,
         *opened,
+        *_alerts(now.topology.alerts, wanted.alerts),
     ]
 
 
@@ -476,3 +481,12 @@ def _listeners(
         if name not in old or name in ended
     ]
     return closed[::-1], opened
+
+
+def _alerts(old: Alerts | None, new: Alerts | None) -> list[Change]:
+    if old == new:
+        return []
+    found = differences(old, new) if old is not None and new is not None else {}
+    action: Action = "stop" if new is None else "start" if old is None else "change"
+    why = "it is not in the file" if new is None else _told(found)
+    return [Change(action=action, part="alerts", name="thresholds", why=why, spec=new or old)]

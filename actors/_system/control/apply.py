@@ -51,6 +51,7 @@ __all__ = ["apply", "running_now"]
 
 _STOPPED: Final = (ChildState.STOPPED, ChildState.ABANDONED)
 _BY: Final = "`actors apply`"
+_OF_ALERTS: Final = tuple((action, "alerts") for action in ("start", "stop", "change"))
 
 
 async def apply(
@@ -125,7 +126,7 @@ def _facts(change: Change) -> dict[str, Any]:
 def _count(wanted: Topology) -> int:
     """Return how many parts a system has."""
     tree = sum(1 for _ in tree_items(wanted.children))
-    return tree + len(wanted_groups(wanted)) + len(wanted.listeners)
+    return tree + len(wanted_groups(wanted)) + len(wanted.listeners) + (wanted.alerts is not None)
 
 
 # -- what is refused ---------------------------------------------------------------------------------
@@ -247,6 +248,7 @@ class _Progress:
             ("stop", "tree"): self._stop,
             ("revive", "tree"): self._revive,
             ("scale", "tree"): self._scale_program,
+            **dict.fromkeys(_OF_ALERTS, self._watch),
         }
 
     async def run(self) -> None:
@@ -292,7 +294,7 @@ class _Progress:
         self._core.topology = self._core.declared.with_parts(listeners=[*listeners, *kept])
 
     async def _do(self, change: Change) -> None:
-        part = change.part if change.part in {"group", "listener"} else "tree"
+        part = change.part if change.part in {"group", "listener", "alerts"} else "tree"
         try:
             await self._steps[change.action, part](change)
         except ChildNotStarted as error:
@@ -359,6 +361,9 @@ class _Progress:
             core.listeners.remove(controller)
             await controller.end_servers()
 
+    async def _watch(self, change: Change) -> None:
+        self._core.alerts.watch(None if change.action == "stop" else change.spec)
+
     def _above(self, change: Change) -> SupervisorHandle:
         return self._core.tree.find(change.name.rpartition("/")[0])
 
@@ -394,6 +399,7 @@ _PAST: Final = {
     "scale": "scaled",
     "renew": "renewed",
     "revive": "started again",
+    "change": "changed",
 }
 
 
@@ -405,6 +411,8 @@ def _with_change(topology: Topology, change: Change, part: str) -> Topology:
     if part == "listener":
         others = [one for one in topology.listeners if one.name != change.name]
         return topology.with_parts(listeners=[*others, *_kept(change)])
+    if part == "alerts":
+        return topology.with_parts(alerts=None if change.action == "stop" else change.spec)
     return topology.with_parts(
         children=_children(topology.children, change.name.split("/"), change)
     )

@@ -11,7 +11,14 @@ from actors._system.topology import Topology
 
 __all__ = ["as_changes", "as_done", "as_topology"]
 
-_MARKS: Final = {"start": "+", "stop": "-", "scale": "~", "renew": "~", "revive": "+"}
+_MARKS: Final = {
+    "start": "+",
+    "stop": "-",
+    "scale": "~",
+    "renew": "~",
+    "revive": "+",
+    "change": "~",
+}
 _HOW: Final = {"renew": "nodes are replaced one by one: ", "revive": "is started again: "}
 
 
@@ -51,7 +58,13 @@ def _row(one: Mapping[str, Any], then: Mapping[str, Any] | None) -> Iterable[tup
 
 def as_done(change: Mapping[str, Any]) -> str:
     """Return a change that has been made, as a line."""
-    done = {"start": "started", "stop": "stopped", "scale": "scaled", "renew": "renewed"}
+    done = {
+        "start": "started",
+        "stop": "stopped",
+        "scale": "scaled",
+        "renew": "renewed",
+        "change": "changed",
+    }
     return f"{change['part']} {change['name']}: {done.get(change['action'], 'started again')}"
 
 
