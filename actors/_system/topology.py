@@ -270,7 +270,7 @@ class Topology:
         return replace(self, propagate=tuple(paths), trace=self.trace or trace, **given)
 
     def with_parts(self, **parts: Sequence[Any] | Alerts | None) -> Topology:
-        """Return a copy with other nodes, children, listeners or alerts, which are not checked: a system on its way."""
+        """Return a copy with other parts, which are not checked: a system on its way."""
         made = copy(self)
         for name, value in parts.items():
             object.__setattr__(made, name, value)

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 
 import actors
 from actors._base.errors import InvalidSpec
+from actors._system.alerts_spec import Alerts
 from actors._system.application import build
 from actors._system.application.plan import (
     Change,
@@ -21,7 +22,6 @@ from actors._system.application.plan import (
     tree_items,
     wanted_groups,
 )
-from actors._system.alerts_spec import Alerts
 from actors._system.keyed_spec import KeyedSpec
 from actors._system.pool_spec import PoolSpec
 from actors._system.topology import Topology

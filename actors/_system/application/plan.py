@@ -82,8 +82,8 @@ class Change:
 
     Attributes:
         action: ``start``, ``stop``; ``scale`` of a group or a program; ``renew`` of a group, whose nodes are
-            replaced one by one; ``revive``: start again what ended with its node, or had been stopped; ``change``
-            of alerts, which goes on with other thresholds.
+            replaced one by one; ``revive``: start again what ended with its node, or had been stopped;
+            ``change`` of alerts, which go on with other thresholds.
         part: what it is: group, listener, child, pool, keyed, program, supervisor or alerts.
         name: of a part of the tree its path.
         why: what differs.
@@ -226,10 +226,9 @@ def described(spec: object) -> str:
         case Alerts():
             limits = ((name, getattr(spec, name)) for name in ALERTS)
             said = ", ".join(f"{name} {limit}" for name, limit in limits if limit is not None)
-        case KeyedSpec():
-            said = f"{spec.path} on {spec.on or _MAIN}"
-        case ActorSpec():
-            said = f"{path_of(spec)} on {spec.on or _MAIN}"
+        case KeyedSpec() | ActorSpec():
+            path = spec.path if isinstance(spec, KeyedSpec) else path_of(spec)
+            said = f"{path} on {spec.on or _MAIN}"
         case SupervisorSpec():
             said = f"{spec.strategy.name.lower()}, {len(spec.children)} children"
         case _:
