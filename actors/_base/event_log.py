@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from actors._base.events import TRACE
-from actors._base.log import is_left_out, iso_time, lowest_level, system_logger
+from actors._base.log import is_left_out, iso_time, lowest_level, own_node, system_logger
 from actors._base.printed_lines import LEVELS
 
 if TYPE_CHECKING:
@@ -185,7 +185,8 @@ class LogSubscriber:
         self, clock: Any, hand_on: Callable[[dict[str, Any]], None] = lambda _facts: None
     ) -> None:
         self._hand_on = hand_on
-        self._log: Logger = system_logger()
+        # Said now: what calls back later may have the context of a thread that is a node.
+        self._log: Logger = system_logger(node=own_node())
         self._clock = clock
         self._limited: dict[tuple[str, ...], tuple[float, int]] = {}
         self._given: set[tuple[str, ...]] = set()

@@ -108,7 +108,7 @@ class LineWriter:
         try:
             if isinstance(stream, StandardError) or type(stream) is io.TextIOWrapper:
                 # Not by its buffer, whose lock a waiting thread would hold when the interpreter ends.
-                write_all(stream.fileno(), text.encode("utf-8", "backslashreplace"))
+                write_all(_descriptor_of(stream), text.encode("utf-8", "backslashreplace"))
             else:
                 stream.write(text)
                 stream.flush()
@@ -121,12 +121,17 @@ class StandardError(io.TextIOBase):
 
     Args:
         take: writes lines that are complete.
-        fd: where to.
+        fd: its own number.
+        real: where those lines go, if that is another one.
+
+    Attributes:
+        real: the descriptor that lines of the log are written to.
     """
 
-    def __init__(self, take: Callable[[list[str]], None], fd: int) -> None:
+    def __init__(self, take: Callable[[list[str]], None], fd: int, real: int | None = None) -> None:
         self._take = take
         self._fd = fd
+        self.real: int = fd if real is None else real
         self._rest = ""
 
     def write(self, text: str) -> int:
@@ -143,18 +148,13 @@ class StandardError(io.TextIOBase):
         if rest:
             self._take([rest])
 
-    @property
-    def unfinished(self) -> bool:
-        """Whether there is a text that no newline has ended."""
-        return bool(self._rest)
-
     def fileno(self) -> int:
         """Return the descriptor itself, which may make its users wait."""
         return self._fd
 
     def isatty(self) -> bool:
         """Return whether it is a terminal."""
-        return os.isatty(self._fd)
+        return os.isatty(self.real)
 
     def writable(self) -> bool:
         """Return True."""
@@ -164,15 +164,19 @@ class StandardError(io.TextIOBase):
 def _may_wait(stream: Any) -> bool:
     """Return whether a write may wait for somebody who reads: of a pipe, a terminal, a socket."""
     try:
-        return not stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+        return not stat.S_ISREG(os.fstat(_descriptor_of(stream)).st_mode)
     except (AttributeError, OSError, TypeError, ValueError):
         return False
 
 
-def _has_room(stream: Any, milliseconds: int | None = 0) -> bool:
+def _descriptor_of(stream: Any) -> Any:
+    return stream.real if isinstance(stream, StandardError) else stream.fileno()
+
+
+def _has_room(stream: Any) -> bool:
     poll = select.poll()
-    poll.register(stream, select.POLLOUT)
-    return bool(poll.poll(milliseconds))
+    poll.register(_descriptor_of(stream), select.POLLOUT)
+    return bool(poll.poll(0))
 
 
 def write_all(fd: int, data: bytes) -> None:
@@ -181,4 +185,6 @@ def write_all(fd: int, data: bytes) -> None:
         try:
             data = data[os.write(fd, data) :]
         except BlockingIOError:  # somebody has made it non-blocking
-            _has_room(fd, None)
+            poll = select.poll()
+            poll.register(fd, select.POLLOUT)
+            poll.poll()

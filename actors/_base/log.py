@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -31,11 +31,14 @@ __all__ = [
     "SYSTEM",
     "Logger",
     "as_terminal",
+    "empty_context",
+    "flush_lines",
     "get_logger",
     "hand_on_to",
     "is_left_out",
     "iso_time",
     "lowest_level",
+    "own_node",
     "system_logger",
     "this_process_is",
     "this_thread_is",
@@ -154,6 +157,20 @@ def this_thread_is(node: str) -> None:
     _NODE.set(node)
 
 
+def own_node() -> str:
+    """Return the node of records that are made in this context."""
+    return _NODE.get(_LINES.node)
+
+
+def empty_context() -> Context:
+    """Return a context in which nothing is set but the node of records, as it is in this one."""
+    made = Context()
+    node = _NODE.get("")
+    if node:
+        made.run(_NODE.set, node)
+    return made
+
+
 def this_process_is(node: str) -> None:
     """Let records that this interpreter makes be of *node*, unless they say another one."""
     _LINES.node = node
@@ -178,6 +195,11 @@ def _record_line(now: str, node: str, record: dict[str, Any], *, terminal: bool)
 def write_text(text: str) -> None:
     """Write *text* to standard error as it is, and no record; the caller never waits for the reader."""
     _STANDARD_ERROR.write(text, text.count("\n") + 1)
+
+
+def flush_lines() -> None:
+    """Wait until what has been logged is written, at most a second."""
+    _STANDARD_ERROR.flush()
 
 
 def iso_time(at: float) -> str:

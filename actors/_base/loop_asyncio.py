@@ -13,6 +13,7 @@ from weakref import WeakSet
 from anyio import create_task_group
 
 from actors._base.first_step import StepBudget, Stepper
+from actors._base.log import empty_context
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -184,6 +185,7 @@ class AsyncioLoop:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, *, hidden: bool = False) -> None:
         self._hidden = hidden
+        self._empty = empty_context()
         self._tasks: dict[asyncio.Task[Any], contextvars.Context | None] = {}
         self._forget = self._tasks.pop
         self._budget = StepBudget()
@@ -211,7 +213,7 @@ class AsyncioLoop:
         fresh: bool = False,
     ) -> Task:
         """Run ``fn(*args)`` as a task; *fresh* gives it an empty context."""
-        context = contextvars.Context() if fresh else None
+        context = self._empty.copy() if fresh else None
         task = self._loop.create_task(fn(*args), name=name, context=context)
         self._tasks[task] = context
         if self._hidden:

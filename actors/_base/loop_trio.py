@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from actors._base.errors import ActorsError
+from actors._base.log import empty_context
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
@@ -233,6 +234,7 @@ class TrioLoop:
 
     def __init__(self, nursery: trio.Nursery | None) -> None:
         self._nursery = nursery
+        self._empty = empty_context()
         self._token = trio.lowlevel.current_trio_token()
         self._timers = _Timers()
         self._readers: dict[int, trio.CancelScope] = {}
@@ -301,7 +303,7 @@ class TrioLoop:
             with scope:
                 await fn(*args)
 
-        context = contextvars.Context() if fresh else contextvars.copy_context()
+        context = self._empty.copy() if fresh else contextvars.copy_context()
         nursery = self._host()
         # trio gives a task a copy of the caller's context, so the call is made in the wanted one.
         context.run(lambda: nursery.start_soon(run, name=name))

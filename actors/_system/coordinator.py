@@ -110,7 +110,6 @@ class Coordinator(SystemState):
         self.pools: Pools = Pools(self, self.threads)
         self.books: KeyedBooks = KeyedBooks(self)
         self.programs: Programs = Programs(self, self.child_processes)
-        self.alerts: AlertWatch = AlertWatch(self, self.programs.threads)
         self.tree: SupervisionTree = SupervisionTree(
             self,
             pools=self.pools,
@@ -169,6 +168,7 @@ class Coordinator(SystemState):
         self.machines: OtherMachines = OtherMachines(self, self)
         DirectLinks(self, self.clients, self.machines)
         self.breakpoints: Breakpoints = Breakpoints(self)
+        self.alerts: AlertWatch = AlertWatch(self, self.programs.threads)
 
     # -- start and stop ----------------------------------------------------------------------
 

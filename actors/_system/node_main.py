@@ -7,13 +7,15 @@ import json
 import os
 import sys
 import traceback
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 from anyio import create_task_group, current_time, move_on_after
 
 from actors._base.allocator import keep_big_blocks
 from actors._base.collector import collect_less_often
-from actors._base.log import this_process_is, this_thread_is
+from actors._base.log import this_thread_is, write_lines_to
+from actors._base.own_output import make_records
 from actors._base.run_loop import open_loop, run_on
 from actors._base.std_logging import join_logging
 from actors._remoting import operations as ops
@@ -65,11 +67,12 @@ def run_interpreter(text: str) -> None:
     """Run an interpreter node until the parent ends it."""
     config = json.loads(text)
     sys.argv[:] = config["argv"]
-    this_process_is(config["name"])
+    write_lines_to(config["log"], config["name"])
     join_logging(both_ways=True)
-    install_main(config["main"])
-    # No uvloop: it refuses to be imported in a sub-interpreter.
-    run_on(_serve, config, False, backend=config["backend"], uvloop=False)
+    with make_records() if config["records"] else nullcontext():
+        install_main(config["main"])
+        # No uvloop: it refuses to be imported in a sub-interpreter.
+        run_on(_serve, config, False, backend=config["backend"], uvloop=False)
 
 
 async def _serve(config: dict[str, Any], alone: bool) -> bool:  # noqa: FBT001 - passed on by position

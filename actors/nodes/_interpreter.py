@@ -17,9 +17,11 @@ from typing import Any, Final
 from anyio import move_on_after, to_thread
 
 from actors._base.errors import ActorsError, BootFailed
+from actors._base.own_output import becomes_records
 from actors._remoting import operations as ops
 from actors._remoting.link import Link
 from actors.nodes._thread import ThreadRun
+from actors.nodes.boot.output import LinesReader, WrittenRecords
 from actors.nodes.remote_node import RemoteNode
 
 __all__ = ["InterpreterNode", "InterpreterRun"]
@@ -69,6 +71,8 @@ class InterpreterRun(ThreadRun):
         super().__init__(node, successor=successor)
         self._interpreter: Any = None
         self._lifeline: socket.socket | None = None
+        self._lines: LinesReader | None = None
+        self._log = -1
 
     @property
     def _begun(self) -> bool:
@@ -77,20 +81,26 @@ class InterpreterRun(ThreadRun):
     async def _spawn(self) -> None:
         ours, theirs = socket.socketpair()
         near, far = socket.socketpair()
+        lines, log = os.pipe()
+        os.set_blocking(log, False)  # a full one drops lines
         # Numbers: the interpreter makes sockets of its own of them, and closes them.
         link, lifeline = theirs.detach(), far.detach()
         self.pid = os.getpid()
         self.show_state()
-        config = self._config(link=link, max_rss=None, dumps=False, argv=_argv())
+        config = self._config(
+            link=link, log=log, records=becomes_records(), max_rss=None, dumps=False, argv=_argv()
+        )
         self.path = config["path"]
         self.link = Link(self._home.host, self.address)
         self.link.attach(ours)
+        self._lines = LinesReader(self._loop, lines, WrittenRecords(self.node.name))
+        self._log = log
         try:
             self._interpreter = await to_thread.run_sync(self._start, config, lifeline)
         except BaseException:
             near.close()
-            os.close(link)
-            os.close(lifeline)
+            for fd in (link, lifeline, log):
+                os.close(fd)
             raise
         near.setblocking(False)
         self._lifeline = near
@@ -130,6 +140,7 @@ class InterpreterRun(ThreadRun):
         try:
             with move_on_after(_CLOSE), suppress(Exception):
                 await to_thread.run_sync(self._interpreter.close, abandon_on_cancel=True)
+                os.close(self._log)  # now nothing is left that may write to this number
         finally:
             self._finish(*self.end.decide(why, clean=clean))
 
@@ -158,6 +169,8 @@ class InterpreterRun(ThreadRun):
     def _release(self) -> None:
         super()._release()
         self._forget_lifeline()
+        if self._lines is not None:
+            self._lines.close()
 
 
 def _new_interpreter() -> Any:
