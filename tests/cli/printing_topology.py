@@ -15,7 +15,8 @@ import anyio
 import actors
 
 _LIBC = ctypes.CDLL(None)
-KINDS = ("process", "thread", *(["interpreter"] if sys.version_info >= (3, 14) else []))
+INNER = sys.version_info >= (3, 14)
+"""Whether this Python has interpreter nodes."""
 
 _LIBC.puts(b"from C at import")
 _LIBC.fflush(None)
@@ -54,20 +55,21 @@ class Clerk(actors.Actor):
             os.write(1, b"without a newline")
 
 
+FOURTH = (
+    actors.nodes("inner", kind="interpreter") if INNER else actors.nodes("other", kind="thread")
+)
+NODES = ("process/0", "thread/0", "second/0", f"{FOURTH.name}/0")
+
 topology = actors.Topology(
     budget=actors.Budget(restarts=10, within=5),
     nodes=[
-        actors.nodes({"interpreter": "inner"}.get(kind, kind), kind=kind, block_after=None)
-        for kind in KINDS
-    ]
-    + [actors.nodes("second", kind="thread", count=2 if len(KINDS) == 2 else 1, block_after=None)],
+        actors.nodes("process"),
+        actors.nodes("thread", kind="thread", block_after=None),
+        actors.nodes("second", kind="thread", block_after=None),
+        FOURTH,
+    ],
     children=[
         actors.child(Clerk, name=f"clerk-{node.replace('/', '-')}", on=node, shutdown=0.5)
-        for node in (
-            "process/0",
-            "thread/0",
-            "second/0",
-            "second/1" if len(KINDS) == 2 else "inner/0",
-        )
+        for node in NODES
     ],
 )
