@@ -12,6 +12,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
 from actors._actor.cell import Cell
+from actors._base.readers import Readers
 from actors._messaging.headers import MessageHeaders
 from actors._messaging.mailbox import Envelope
 from actors._messaging.message_table import Handler, MessageKind
@@ -20,7 +21,7 @@ from actors._messaging.turn import TURN
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actors._base.loop import Loop, Waiter
+    from actors._base.loop import Loop
 
 __all__ = ["BEGINS", "MessageWatch", "Watched", "origin_of", "sender_of"]
 
@@ -48,7 +49,7 @@ class MessageWatch:
         self._found: deque[Watched] = deque()
         self._second = 0.0
         self._count = self._dropped = 0
-        self._waiter: Waiter | None = None
+        self._readers = Readers(loop.waiter)
         watches = _WATCHES.setdefault(id(cell), [])
         watches.append(self)
         if len(watches) == 1:
@@ -82,15 +83,12 @@ class MessageWatch:
     def add(self, watched: Watched) -> None:
         """Keep how a message ended whose beginning was kept."""
         self._found.append(watched)
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        self._readers.wake()
 
     async def next(self) -> tuple[list[Watched], int]:
         """Return the messages since the last call, at least one, and how many there were beside them."""
         while not self._found:
-            self._waiter = self._loop.waiter()
-            await self._waiter
+            await self._readers.wait()
         found, self._found = list(self._found), deque()
         dropped, self._dropped = self._dropped, 0
         return found, dropped

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Final
 
 from actors._base.log import write_records
+from actors._base.readers import Readers
 from actors._base.user_traceback import user_frames
 from actors.supervisors import Exit, shown
 from actors.transport import traceback_text
@@ -23,7 +24,7 @@ from actors.transport import traceback_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from actors._base.loop import Loop, Waiter
+    from actors._base.loop import Loop
 
 __all__ = [
     "TRACE",
@@ -125,9 +126,9 @@ class EventStream:
 
     def __init__(self, bus: EventBus, *, messages: bool = True) -> None:
         self._bus = bus
+        self._readers = Readers(bus.loop.waiter)
         self._messages = messages
         self._records: deque[Event] = deque()
-        self._waiter: Waiter | None = None
         self._lost = 0
         self._closed = False
         bus.subscribe(self)
@@ -149,8 +150,7 @@ class EventStream:
         while not self._records:
             if self._closed or self._bus.closed:
                 raise StopAsyncIteration
-            self._waiter = self._bus.loop.waiter()
-            await self._waiter
+            await self._readers.wait()
         if self._lost:
             lost, self._lost = self._lost, 0
             return Event("events_lost", {"count": lost}, self._bus.loop.now())
@@ -176,10 +176,8 @@ class EventStream:
         self._records.extend(events)
 
     def wake(self) -> None:
-        """Wake the reader: there is an event, or the stream has ended."""
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        """Wake the readers: there is an event, or the stream has ended."""
+        self._readers.wake()
 
     def close(self) -> None:
         """Unsubscribe; the iteration ends after the events that are there."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from actors._base.readers import Readers
 from actors._groups.changes import MemberChange, MemberChanges
 from actors.transport import snapshot
 
@@ -23,9 +24,8 @@ class MembersWatch:
     """
 
     def __init__(self, make_waiter: Callable[[], Waiter], members: dict[Ref[Any], Any]) -> None:
-        self._make_waiter = make_waiter
+        self._readers = Readers(make_waiter)
         self._changes = MemberChanges(members)
-        self._waiter: Waiter | None = None
         self._ended: Exception | None = None
 
     @property
@@ -37,17 +37,12 @@ class MembersWatch:
         """Take a change."""
         self._changes.put(change)
         if self._changes:
-            self._wake()
+            self._readers.wake()
 
     def end(self, error: Exception) -> None:
         """Raise *error* at the reader when it has read what there is: no more changes come."""
         self._ended = error
-        self._wake()
-
-    def _wake(self) -> None:
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        self._readers.wake()
 
     def __aiter__(self) -> AsyncIterator[MemberChange]:
         return self
@@ -56,7 +51,6 @@ class MembersWatch:
         while not self._changes:
             if self._ended is not None:
                 raise self._ended
-            self._waiter = self._make_waiter()
-            await self._waiter
+            await self._readers.wait()
         change = self._changes.take()
         return MemberChange(change.ref, change.joined, snapshot(change.meta))

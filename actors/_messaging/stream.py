@@ -11,6 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from actors._base.errors import ActorCrashed, not_sendable
+from actors._base.readers import Readers
 from actors._messaging.mailbox import Envelope
 from actors._messaging.message_table import Handler, MessageKind
 from actors.transport import Unsendable, snapshot
@@ -52,9 +53,8 @@ class Stream(Generic[R]):
         self.edge: StreamEdge | None = None
         # Set by what wants to know of the end: called once, with its error.
         self.on_end: Callable[[BaseException | None], None] | None = None
-        self._make_waiter = make_waiter
+        self._readers = Readers(make_waiter)
         self._items: deque[R] = deque()
-        self._waiter: Waiter | None = None
         self._error: BaseException | None = None
         self._ended = False
 
@@ -96,9 +96,7 @@ class Stream(Generic[R]):
     def _wake(self) -> None:
         if self.edge is not None:
             self.edge.remove()
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        self._readers.wake()
 
     def __aiter__(self) -> AsyncIterator[R]:
         return self
@@ -119,13 +117,12 @@ class Stream(Generic[R]):
         return value
 
     async def _next(self) -> None:
-        self._waiter = waiter = self._make_waiter()
         if self.edge is None:
-            await waiter
+            await self._readers.wait()
             return
         self.edge.add()
         try:
-            await waiter
+            await self._readers.wait()
         finally:
             self.edge.remove()
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from actors._base.errors import InvalidSpec, MessageTooBig, not_sendable
+from actors._base.readers import Readers
 from actors._messaging.turn import in_own_thread, refuse_fenced
 from actors.transport import TooBig, Unsendable
 
@@ -38,11 +39,10 @@ class Subscription:
     """One subscriber's values, in order; iterate over it."""
 
     def __init__(self, make_waiter: Callable[[], Waiter], buffer: int) -> None:
-        self._make_waiter = make_waiter
+        self._readers = Readers(make_waiter)
         self._buffer = buffer
         self._values: deque[Any] = deque()
         self._missed = 0
-        self._waiter: Waiter | None = None
 
     def put(self, value: Any) -> None:
         """Add *value* if there is room, or count it as lost."""
@@ -53,22 +53,17 @@ class Subscription:
             self._values.append(Lagged(self._missed))
             self._missed = 0
         self._values.append(value)
-        self._wake()
+        self._readers.wake()
 
     def put_first(self, value: Any) -> None:
         """Add *value* before all others."""
         self._values.appendleft(value)
-        self._wake()
+        self._readers.wake()
 
     def miss(self, count: int) -> None:
         """Count *count* values as lost."""
         self._missed += count
-        self._wake()
-
-    def _wake(self) -> None:
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        self._readers.wake()
 
     def __aiter__(self) -> AsyncIterator[Any]:
         return self
@@ -78,8 +73,7 @@ class Subscription:
             if self._missed:
                 missed, self._missed = self._missed, 0
                 return Lagged(missed)
-            self._waiter = self._make_waiter()
-            await self._waiter
+            await self._readers.wait()
         return self._values.popleft()
 
 

@@ -9,6 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, TypeVar
 
 from actors._base.errors import InvalidSpec
+from actors._base.readers import Readers
 from actors._pools.sent_function import chunk_caller, function_name, refuse_function
 from actors._pools.task import TaskState
 from actors.transport import PLAIN
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from actors._base.loop import Waiter
     from actors._pools.client import PoolClient
     from actors._pools.task import PoolTask
 
@@ -112,7 +112,8 @@ class PoolMap(AsyncIterator[R_co]):
         self._ready: deque[_Chunk] = deque()
         self._values: deque[R_co] = deque()
         self._exhausted = self._over = False
-        self._waiter: Waiter | None = None
+        self._readers = Readers(client.loop.waiter)
+        self._filling = False
 
     def __repr__(self) -> str:
         of = "" if self.total is None else f" of {self.total}"
@@ -136,13 +137,15 @@ class PoolMap(AsyncIterator[R_co]):
     async def _next(self) -> R_co:
         while True:
             await self._fill()
+            if self._values:  # of a chunk that another reader has begun
+                self._under_way -= 1
+                return self._values.popleft()
             chunk = self._first()
             if chunk is not None:
                 return self._take(chunk)
-            if not self._chunks:
+            if self._over or not (self._chunks or self._filling):
                 raise StopAsyncIteration
-            self._waiter = self._client.loop.waiter()
-            await self._waiter
+            await self._readers.wait()
 
     def _first(self) -> _Chunk | None:
         """Return the chunk whose results are next, if they are there."""
@@ -173,11 +176,16 @@ class PoolMap(AsyncIterator[R_co]):
     async def _fill(self) -> None:
         """Submit whole chunks as far as the window has room, and at least one; or until the input is over."""
         size = min(self._chunk, self._window)
-        while not self._exhausted and self._under_way <= self._window - size:
-            calls = await self._inputs.take(size)
+        while not (self._filling or self._exhausted) and self._under_way <= self._window - size:
+            self._filling = True  # one reader after the other takes inputs
+            try:
+                calls = await self._inputs.take(size)
+            finally:
+                self._filling = False
             self._exhausted = len(calls) < size
-            if calls:
+            if calls and not self._over:
                 self._submit(calls)
+            self._readers.wake()
 
     def _submit(self, calls: list[tuple[Any, ...]]) -> None:
         client, reply, args = self._client, _Reply(self), calls[0]
@@ -202,9 +210,7 @@ class PoolMap(AsyncIterator[R_co]):
             self._window += self._chunk  # they are back before the next ones travel
         self.done += len(values)
         self._ready.append(chunk)
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        self._readers.wake()
 
     @property
     def chunked(self) -> bool:
@@ -220,6 +226,7 @@ class PoolMap(AsyncIterator[R_co]):
         self._chunks.clear()
         self._ready.clear()
         self._values.clear()
+        self._readers.wake()
 
     async def __aenter__(self) -> Self:
         return self

@@ -98,8 +98,7 @@ class NodeEvents(EventStream):
                 self._fetching = True
                 # In a task of its own: a reader that is cancelled meanwhile loses none.
                 self._loop.start(self._fetch, name="events of the system", fresh=True)
-            self._waiter = self._loop.waiter()
-            await self._waiter
+            await self._readers.wait()
         if self._refused is not None and not self._records:
             raise self._refused
         return await super().__anext__()
