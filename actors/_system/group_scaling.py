@@ -85,7 +85,9 @@ class GroupScaling:
     async def _load(
         self, spec: NodesSpec, members: list[RemoteNode], looks: dict[str, tuple[float, float]]
     ) -> GroupLoad:
-        routers = [item.router for item in self._state.listeners if item.spec.nodes == spec.name]
+        routers = [
+            item.any_router for item in self._state.listeners if item.spec.nodes == spec.name
+        ]
         waiting = sum(router.snapshot().pending for router in routers if router is not None)
         shares = []
         for node in members:

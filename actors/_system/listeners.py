@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -13,6 +12,7 @@ from actors._base.completion import Completion
 from actors._base.errors import ActorsError, BootFailed, NodeDown
 from actors._base.run_loop import new_task_group
 from actors._remoting import listener_operations as ops
+from actors._remoting.router_node import LinkedRouterNode
 from actors.routing import (
     HandOverFailed,
     Listener,
@@ -26,11 +26,11 @@ from actors.supervisors import Exit
 from actors.transport import TransportError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from actors._base.loop import Loop
     from actors.nodes import Link, RemoteNode, RemoteRun
-    from actors.routing import AnyRouter, HandedOver
+    from actors.routing import AnyRouter, RouterStats
 
 __all__ = ["ListenerController", "ListenerHost", "ListenerRun"]
 
@@ -47,48 +47,38 @@ class ListenerHost(Protocol):
     def loop(self) -> Loop: ...
     def group(self, name: str) -> list[RemoteNode]: ...
     def report(self, record: Any) -> None: ...
+    @property
+    def machines(self) -> FarRouters: ...
 
 
-class _RouterNode:
-    """One run of a node, as a router sees it; each method is one message on the node's link."""
+class FarRouters(Protocol):
+    """Other machines, if the system has nodes there."""
+
+    def new_router(self, spec: Listener) -> FarRouter | None: ...
+
+
+class FarRouter(Protocol):
+    """The routers of a listener on other machines; `Router` says what each method promises."""
+
+    async def open_all(self) -> None: ...
+    def add_node(self, node: _RouterNode) -> None: ...
+    def remove_node(self, node: _RouterNode, *, dead: bool) -> None: ...
+    def resume_node(self, node: _RouterNode) -> None: ...
+    async def settled(self) -> None: ...
+    async def stop_all(self) -> None: ...
+    def close(self) -> None: ...
+    def snapshot(self) -> RouterStats: ...
+    @property
+    def at_places(self) -> list[dict[str, Any]]: ...
+
+
+class _RouterNode(LinkedRouterNode):
+    """One run of a node, over its link to this process."""
 
     def __init__(self, run: RemoteRun) -> None:
         assert run.link is not None
-        self.name = run.address
-        self.slot = run.node.slot
-        self._link = run.link
-
-    def hand_over(self, handed: Sequence[HandedOver], listener: str) -> None:
-        """Send connections to the node; the router keeps its own copies until they are acknowledged."""
-        numbers = [one.number for one in handed]
-        fds = tuple([one.fd for one in handed])
-        self._link.lend_fds(ops.connections, fds, listener, numbers)
-
-    def attach_socket(
-        self, listener: str, limit: int | None, fds: tuple[int, ...], seat: int | None = None
-    ) -> None:
-        """Send the node the socket it takes its work from."""
-        self._link.note_fds(ops.attach_socket, fds, listener, limit, seat)
-
-    def add_bells(self, listener: str, seats: list[int], fds: tuple[int, ...]) -> None:
-        """Send the node what wakes others when it is their turn to accept."""
-        self._link.note_fds(ops.add_bells, fds, listener, seats)
-
-    def send_connection(self, fd: int, listener: str) -> None:
-        """Send the node a client of a dead node; the number 0 says that the router keeps no record."""
-        self._link.note_fds(ops.connections, (fd,), listener, [0])
-
-    def detach_socket(self, listener: str) -> None:
-        """Have the node take no new work from its socket."""
-        self._link.note(ops.detach_socket, listener)
-
-    def send_slots(self, listener: str, live: list[int], every: list[int]) -> None:
-        """Tell the node which slots share the listener now."""
-        self._link.note(ops.listener_slots, listener, self.slot, live, every)
-
-    def send_bindings(self, listener: str, fd: int) -> None:
-        """Have the node read which slot has which sticky key."""
-        self._link.note_fds(ops.attach_bindings, (os.dup(fd),), listener)
+        super().__init__(run.address, run.node.slot, run.link)
+        self.run = run
 
 
 class ListenerController:
@@ -98,10 +88,18 @@ class ListenerController:
         self.host = host
         self.spec = spec
         self.router: AnyRouter | None = None
+        """The one of this process."""
+        self.far_router: FarRouter | None = None
+        """Those of other machines, of a group that is on these."""
         self.active: bool = False
         self._prepared: set[int] = set()
         """Numbers of the runs that have imported the handler."""
         self._nodes: dict[str, _RouterNode] = {}
+
+    @property
+    def any_router(self) -> AnyRouter | FarRouter | None:
+        """What gives connections to the nodes, while it is open."""
+        return self.router or self.far_router
 
     @property
     def shutdown(self) -> float:
@@ -124,14 +122,23 @@ class ListenerController:
         while unprepared := [run for run in self._group() if run.number not in self._prepared]:
             for run in unprepared:
                 await self._prepare_in_time(run)
-        self.router = new_router(self.spec, self.host.loop, self.host.report)
         try:
-            self.router.open()
+            await self._open_router()
         except BaseException:
-            self.router = None
+            self.router = self.far_router = None
             raise
         for run in self._group():
             self.node_ready(run)
+        if self.far_router is not None:
+            await self.far_router.settled()
+
+    async def _open_router(self) -> None:
+        self.far_router = self.host.machines.new_router(self.spec)
+        if self.far_router is not None:
+            await self.far_router.open_all()
+        else:
+            self.router = new_router(self.spec, self.host.loop, self.host.report)
+            self.router.open()
 
     async def _prepare_in_time(self, run: RemoteRun) -> None:
         """Start the server on a node that is ready for all else; its boot has limited that before."""
@@ -172,39 +179,39 @@ class ListenerController:
 
     def node_ready(self, run: RemoteRun) -> None:
         """Give *run* connections, if it has the server; the run it replaces gets no more."""
-        if self.router is not None and run.number in self._prepared:
+        if self.any_router is not None and run.number in self._prepared:
             node = self._nodes[run.address] = _RouterNode(run)
             self._send_slots(joining=node)
             self._send_bindings(node)
-            self.router.add_node(node)
+            self.any_router.add_node(node)
 
     def node_draining(self, run: RemoteRun) -> None:
         """Give *run* no more connections; it finishes those it has."""
         node = self._nodes.get(run.address)
-        if self.router is not None and node is not None:
-            self.router.remove_node(node, dead=False)
+        if self.any_router is not None and node is not None:
+            self.any_router.remove_node(node, dead=False)
             self._send_slots()
 
     def node_resumed(self, run: RemoteRun) -> None:
         """Give *run* connections again, which has got none for a while."""
         node = self._nodes.get(run.address)
-        if self.router is not None and node is not None:
-            self.router.resume_node(node)
+        if self.any_router is not None and node is not None:
+            self.any_router.resume_node(node)
             self._send_slots()
 
     def node_ended(self, run: RemoteRun) -> None:
         """Forget *run*, whose process is gone."""
         self._prepared.discard(run.number)
         node = self._nodes.pop(run.address, None)
-        if self.router is not None and node is not None:
-            self.router.remove_node(node, dead=True)
+        if self.any_router is not None and node is not None:
+            self.any_router.remove_node(node, dead=True)
             self._send_slots()
 
     def _send_slots(self, joining: _RouterNode | None = None) -> None:
         """Under `Sticky` tell every node which slots share the keys."""
-        if self.router is None or type(self.spec.policy) is not Sticky:
+        if self.any_router is None or type(self.spec.policy) is not Sticky:
             return
-        live = {node.slot for node in self.router.snapshot().nodes if node.ready}
+        live = {node.slot for node in self.any_router.snapshot().nodes if node.ready}
         if joining is not None:
             live.add(joining.slot)
         group = self.host.group(self.spec.nodes)
@@ -216,18 +223,23 @@ class ListenerController:
 
     def _send_bindings(self, node: _RouterNode) -> None:
         """Under `Sticky` have *node* see the keys that applications have made."""
-        if isinstance(self.router, Router) and self.router.bindings_fd is not None:
+        router = self.router
+        if isinstance(router, Router) and router.bindings_fd is not None:
             try:
-                node.send_bindings(self.spec.name, self.router.bindings_fd)
+                node.send_bindings(self.spec.name, router.bindings_fd)
             except (OSError, TransportError) as error:  # it judges by the hash then
                 self.host.report(HandOverFailed(self.spec.name, node.name, error))
 
     async def drain(self) -> None:
         """Take no more connections, let the nodes finish what they have, then close."""
-        router = self.router
+        router = self.any_router
         if router is None:
             return
-        router.stop_listening()
+        if self.far_router is not None:
+            await self.far_router.stop_all()
+        else:
+            assert self.router is not None
+            self.router.stop_listening()
         for node in self._nodes.values():
             router.remove_node(node, dead=False)
         async with new_task_group() as tasks:
@@ -260,7 +272,7 @@ class ListenerController:
 
     def close(self) -> None:
         """Close the port and every connection that no node has acknowledged."""
-        router, self.router = self.router, None
+        router, self.router, self.far_router = self.any_router, None, None
         self.active = False
         self._nodes.clear()
         if router is not None:

@@ -143,7 +143,7 @@ async def _reach_parent(node: NodeProcess) -> None:
     from actors.machines.placed_process import (  # noqa: PLC0415 - as above
         dial_parent,
         follow_clock,
-        hand_stacks,
+        link_agent,
         peer_links,
     )
 
@@ -151,7 +151,9 @@ async def _reach_parent(node: NodeProcess) -> None:
     session = await dial_parent(node.config)
     node.when_closed.append(peer_links(node, node.config, session).close)
     node.attach(session)
-    node.show_stacks(lambda stacks: hand_stacks(node.config, stacks))
+    node.router_link = link_agent(node, node.config)
+    node.when_closed.append(node.router_link.close)
+    node.show_stacks(node.router_link)
 
 
 def _report_failure(node: NodeProcess) -> None:

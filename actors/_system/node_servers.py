@@ -65,8 +65,8 @@ class NodeServers:
         # Without it the node judges by the hash alone.
         handlers.on_fd_note(ops.attach_bindings, self._attach_bindings, lost=lambda *_: None)
 
-    async def _serve(self, link: Link, spec: Listener) -> None:
-        name, host = spec.name, self._node.host
+    async def _serve(self, _link: Link, spec: Listener) -> None:
+        name, host, link = spec.name, self._node.host, self._node.router_link
         acks = AckBatcher(
             host.loop,
             lambda taken, refused, closed: link.note(

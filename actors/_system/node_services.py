@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec
 from actors._base.errors import ActorsError
 from actors._base.loop import to_monotonic
 from actors._remoting import listener_operations as listening, operations as ops
+from actors._remoting.router_requests import RouterRequests
 from actors._system.placement import ActorRequest
 from actors._system.sent_specs import nodes_from, tree_item_from
 from actors._system.system_requests import Caller
 from actors._system.tree_snapshot import whole_tree
 from actors.nodes import RemoteNode, RemoteRun
-from actors.routing import Router
 from actors.supervisors import Exit
 
 if TYPE_CHECKING:
@@ -101,11 +101,7 @@ class NodeServices:
         handlers.on_fd_note(ops.block_page, block, lost=lambda _: None)
         self._register_requests()
         self._adoptions.register()
-        handlers.on_note(listening.connection_results, self._connection_results)
-        handlers.on_note(listening.connection_counts, self._connection_counts)
-        handlers.on_note(listening.socket_lost, self._socket_lost)
-        handlers.on_note(listening.bind_keys, self._bind_keys)
-        handlers.on_note(listening.key_unlearned, self._key_unlearned)
+        RouterRequests(self._router, self._slot).register(handlers)
 
     def _register_requests(self) -> None:
         handlers, requests = self._state.host.handlers, self._requests
@@ -255,40 +251,9 @@ class NodeServices:
         found = (item.router for item in self._state.listeners if item.spec.name == listener)
         return next(found, None)
 
-    def _connection_results(
-        self,
-        link: Link,
-        listener: str,
-        acknowledged: list[int],
-        refused: list[int],
-        closed: list[int],
-    ) -> None:
-        router = self._router(listener)
-        if isinstance(router, Router):  # others hand nothing over
-            router.on_acks(link.peer, acknowledged, refused, closed)
-
-    def _connection_counts(self, link: Link, listener: str, open_: int, total: int) -> None:
-        router = self._router(listener)
-        if router is not None and not isinstance(router, Router):
-            router.on_counts(link.peer, open_, total)
-
-    def _socket_lost(self, link: Link, listener: str) -> None:
-        router = self._router(listener)
-        if router is not None and not isinstance(router, Router):
-            router.on_socket_lost(link.peer)
-
-    def _bind_keys(
-        self, link: Link, listener: str, number: int, digests: list[bytes], client: str
-    ) -> None:
-        router, run = self._router(listener), self._run(link)
-        if isinstance(router, Router) and run is not None:
-            router.bind(run.node.slot, digests, client)
-            link.note(listening.keys_bound, listener, number)
-
-    def _key_unlearned(self, link: Link, listener: str) -> None:
-        router = self._router(listener)
-        if isinstance(router, Router):
-            router.on_unlearned(link.peer)
+    def _slot(self, link: Link) -> int | None:
+        run = self._run(link)
+        return None if run is None else run.node.slot
 
     # -- from the Systems of nodes -----------------------------------------------------------------
 

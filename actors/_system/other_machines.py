@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from actors._remoting.constructor_args import pack_value
 from actors.nodes import common_environment
 
 if TYPE_CHECKING:
+    from actors._system.listeners import FarRouter
     from actors._system.system_state import SystemState
     from actors.machines.places import Places
     from actors.nodes import NodesSpec, RemoteNode, RemoteNodeHost
+    from actors.routing import Listener
 
 __all__ = ["OtherMachines"]
 
@@ -44,6 +47,22 @@ class OtherMachines:
             state.launcher.when_renewed.append(self.places.renew)
         self.places.check(spec)
         return PlacedNode(self._home, spec, slot, self.places)
+
+    def new_router(self, spec: Listener) -> FarRouter | None:
+        """Return the routers of a listener whose nodes are on other machines, None of one with nodes here.
+
+        Raises:
+            InvalidSpec: other machines cannot have it.
+        """
+        group = [node for node in self._state.nodes.values() if node.group == spec.nodes]
+        if self.places is None or not group or group[0].spec.engine is None:
+            return None
+        from actors.machines.placed_router import PlacedRouter  # noqa: PLC0415 - as above
+
+        def pack(value: Any) -> list[str]:
+            return [part.hex() for part in pack_value(self._state.host, value)]
+
+        return PlacedRouter(spec, self.places, pack)
 
     @property
     def status(self) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from actors._known_options import known_options
 from actors._messaging.context_propagation import TRACING, check_paths
 from actors._system.admin_spec import ADMIN_GROUP, Admin
 from actors._system.alerts_spec import Alerts
+from actors._system.far_listener import check_far_listener
 from actors._system.keyed_spec import KeyedSpec
 from actors._system.pool_spec import PoolSpec
 from actors._system.program_spec import ProgramSpec
@@ -234,11 +235,7 @@ class Topology:
                 )
             group = next((spec for spec in self.nodes if spec.name == listener.nodes), None)
             if group is not None and group.engine is not None:
-                raise InvalidSpec(
-                    f"Topology: listen({listener.address!r}, nodes={listener.nodes!r}): nodes of "
-                    f"engine={group.engine_name!r} are on other machines and serve no listeners; that is "
-                    "not built"
-                )
+                check_far_listener(listener)
             kind = "process" if group is None else group.kind
             if listener.preloaded and kind != "process":
                 raise InvalidSpec(

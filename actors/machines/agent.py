@@ -18,6 +18,8 @@ from anyio import move_on_after, to_thread
 from actors._base.errors import ActorsError
 from actors._base.log import this_process_is
 from actors._base.run_loop import open_loop, run_on
+from actors._remoting import operations as ops
+from actors.machines.agent_listeners import AgentListeners
 from actors.machines.agent_node import AgentNode
 from actors.machines.control_line import ControlLine
 from actors.machines.dial import dial
@@ -25,11 +27,13 @@ from actors.machines.engine import Join
 from actors.machines.lease_asker import LeaseAsker
 from actors.machines.material import Material
 from actors.machines.wire_version import identity
-from actors.nodes import PARENTS_PATH, Launchers
+from actors.nodes import PARENTS_PATH, ActorHost, Launchers
 
 if TYPE_CHECKING:
     from actors._base.loop import Loop, Waiter
+    from actors._remoting.router_node import LinkedRouterNode
     from actors.machines.control_line import Record
+    from actors.nodes import Link
 
 __all__ = ["Agent", "main", "run_agent"]
 
@@ -53,6 +57,8 @@ class Agent:
         launchers: what starts nodes.
         log_format: in which the nodes write records.
         nodes: those that have not ended, by their numbers.
+        host: what its links to nodes need; it has no actors.
+        listeners: of this place.
         over: why it ends, once it does.
     """
 
@@ -68,6 +74,9 @@ class Agent:
         self._asker: LeaseAsker | None = None
         self._left: Waiter | None = None
         self.launchers: Launchers = Launchers(loop, self._event)
+        self.host: ActorHost = ActorHost(f"agent {join.place}", 0, loop)
+        self.listeners: AgentListeners = AgentListeners(self)
+        self.host.handlers.on_fd_note(ops.stack_dump, self._stack_dump, lost=lambda _link: None)
 
     # -- to the parent ------------------------------------------------------------------------
 
@@ -137,15 +146,20 @@ class Agent:
             self.nodes[node.number] = node
             self.loop.start(node.start, name=f"start {record['name']}")
         elif op == "kill":
-            node_or_none = self.nodes.get(record["n"])
-            if node_or_none is not None:
-                node_or_none.kill()
+            self._kill(record["n"])
         elif op == "renew":
             self.launchers.renew()
         elif op == "end":
             self._end("")
+        elif op in self.listeners.operations:
+            self.listeners.take(op, record)
         else:
             self.loop.start(self._answer, op, record, name=op)
+
+    def _kill(self, number: int) -> None:
+        node = self.nodes.get(number)
+        if node is not None:
+            node.kill()
 
     async def _answer(self, op: str, record: Record) -> None:
         number, node = record["call"], self.nodes.get(record["n"])
@@ -163,10 +177,35 @@ class Agent:
         else:
             self.line.send("answer", call=number, result=found)
 
+    def router_node(self, number: int) -> LinkedRouterNode | None:
+        """Return a node as routers see it, None if it has ended."""
+        node = self.nodes.get(number)
+        return None if node is None else node.router_node
+
+    def _of(self, link: Link) -> AgentNode | None:
+        return next((node for node in self.nodes.values() if node.address == link.peer), None)
+
+    def slot_of(self, link: Link) -> int | None:
+        """Return the slot of the node at the other end of a link."""
+        node = self._of(link)
+        return None if node is None else node.slot
+
+    def _stack_dump(self, link: Link, fds: list[int]) -> None:
+        node, (stacks,) = self._of(link), fds
+        if node is None:
+            os.close(stacks)
+        else:
+            node.take_stack_file(stacks)
+
     def _event(self, kind: str, facts: dict[str, Any]) -> None:
         self.line.send("event", kind=kind, facts=facts)
 
     # -- the end --------------------------------------------------------------------------------
+
+    def link_ended(self, node: AgentNode) -> None:
+        """The link to a node has been read to its end: what it has not taken goes to others."""
+        if node.router_node is not None:
+            self.listeners.node_ended(node.router_node)
 
     def node_ended(self, node: AgentNode) -> None:
         """Forget a node that has ended, and was told of."""
@@ -179,6 +218,7 @@ class Agent:
         if self.over.done() or self._left is not None:
             return
         self._left = self.loop.waiter()
+        self.listeners.leave()
         self.line.send("leaving", why="its agent was told to end")
         if not self.nodes:
             self._left.set_result(None)
@@ -192,6 +232,7 @@ class Agent:
 
     def _end(self, why: str) -> None:
         """Nobody answers any more for what runs here: end it."""
+        self.listeners.close()
         for node in list(self.nodes.values()):
             node.kill()
         if not self.over.done():

@@ -5,16 +5,18 @@ Rule: output is bounded: what the parent does not take in time is dropped, and c
 
 from __future__ import annotations
 
-import os
-import socket
 import sys
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from actors._base.errors import BootFailed
+from actors._remoting.link_aside import AsideHost
+from actors._remoting.router_node import LinkedRouterNode
 from actors.nodes import (
     BACKEND_MODULES,
+    LAST_READ,
     ChildProcess,
     Launch,
+    Link,
     PreloadFailed,
     PrintedOutput,
     WrittenRecords,
@@ -25,14 +27,11 @@ from actors.nodes import (
 if TYPE_CHECKING:
     from actors._base.loop import Loop
     from actors.machines.control_line import ControlLine, Record
-    from actors.nodes import Launchers, NodePipes
+    from actors.nodes import ActorHost, Launchers, NodePipes
 
 __all__ = ["AgentNode", "NodeKeeper"]
 
 _MOST_LINES: Final = 500
-_MESSAGE: Final = 4096
-_STACKS: Final = b"stacks\n"
-"""What a node says with the descriptor of the file that it writes its stacks to."""
 
 
 class NodeKeeper(Protocol):
@@ -40,6 +39,7 @@ class NodeKeeper(Protocol):
 
     loop: Loop
     line: ControlLine
+    host: ActorHost
     launchers: Launchers
     log_format: str
 
@@ -47,6 +47,7 @@ class NodeKeeper(Protocol):
     def held_lease(self) -> dict[str, Any]: ...
     @property
     def clock(self) -> tuple[float, float]: ...
+    def link_ended(self, node: AgentNode) -> None: ...
     def node_ended(self, node: AgentNode) -> None: ...
 
 
@@ -57,6 +58,11 @@ class AgentNode:
         keeper: the agent.
         number: which the parent knows it by.
         record: what it is to run, as the parent says.
+
+    Attributes:
+        address: what its run is called, and its link.
+        slot: of its node.
+        router_node: what routers see of it, once it is linked.
     """
 
     def __init__(self, keeper: NodeKeeper, number: int, record: Record) -> None:
@@ -67,6 +73,10 @@ class AgentNode:
         self._child = ChildProcess(self._name, keeper.loop, self._died)
         self._killed = False
         self._dropped = 0
+        self.address = str(record["address"])
+        self.slot = int(record["slot"])
+        self.router_node: LinkedRouterNode | None = None
+        self._link: Link | None = None
 
     async def start(self) -> None:
         """Start it, or tell the parent why that cannot be."""
@@ -99,6 +109,7 @@ class AgentNode:
             own_env=wanted["own_env"],
             imports=(*BACKEND_MODULES[wanted["config"]["backend"]], *wanted["imports"]),
             preload=tuple(wanted["config"]["preload"]),
+            threadless=tuple(wanted["threadless"]),
             within=wanted["within"],
         )
 
@@ -114,31 +125,23 @@ class AgentNode:
         config["lease"] = keeper.held_lease
         config["clock"] = keeper.clock
         child.configure(config)
-        child.link.setblocking(False)
-        keeper.loop.watch_readable(child.link.fileno(), self._heard)
+        self._open_link()
         keeper.line.send("started", n=self.number, pid=child.pid)
 
-    def _heard(self) -> None:
-        """Take what the node hands over: the file of its stacks."""
-        link = self._child.link
-        try:
-            data, fds, _, _ = socket.recv_fds(link, _MESSAGE, 1)
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError:
-            data, fds = b"", []
-        if fds and data == _STACKS:
-            self._child.take_stack_file(fds.pop())
-        for fd in fds:
-            os.close(fd)
-        if not data:
-            self._close_link()
+    def _open_link(self) -> None:
+        """Talk to it over what nodes elsewhere have to their parent: of descriptors, which cannot go there."""
+        host = self._keeper.host
+        aside = AsideHost(host, self._link_ended)
+        self._link = Link(aside, self.address, lends=False)
+        self._link.attach(self._child.link)
+        self.router_node = LinkedRouterNode(self.address, self.slot, self._link)
 
-    def _close_link(self) -> None:
-        link = getattr(self._child, "link", None)
-        if link is not None and link.fileno() >= 0:
-            self._keeper.loop.unwatch_readable(link.fileno())
-            link.close()
+    def _link_ended(self) -> None:
+        self._keeper.link_ended(self)
+
+    def take_stack_file(self, stacks: int) -> None:
+        """Take the file that it writes its stacks to, which is closed here."""
+        self._child.take_stack_file(stacks)
 
     def kill(self) -> None:
         """End it now; one that starts ends when it is there."""
@@ -166,7 +169,8 @@ class AgentNode:
 
     def _died(self) -> None:
         self._child.read_to_end()
-        self._close_link()
+        if self._link is not None:  # what it said last is read first
+            self._keeper.loop.call_later(LAST_READ, self._link.close)
         self._tell_end(self._child.returncode, "")
 
     def _tell_end(self, code: int | None, why: str, stack: str = "") -> None:

@@ -16,7 +16,7 @@ from actors.machines.engine import Join
 from actors.transport import VersionSkew
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from actors._base.loop import Loop, Timer, Waiter
     from actors.machines.authority import Authority
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from actors.machines.engine import Engine, Gone, Placed, Want
     from actors.machines.entrance import Entrance
     from actors.machines.lease_server import LeaseServer
+    from actors.routing import Listener
     from actors.transport.channels.tls_session import TlsSession
 
 __all__ = ["Place", "PlaceHome", "PlacedProcess"]
@@ -34,6 +35,23 @@ _OF_RUNS: Final = frozenset({"started", "records", "lines", "dropped", "ended"})
 """What an agent says about one of its nodes."""
 _OF_AGENTS: Final = frozenset({"fork_server_unusable", "preload_threads", "preload_descriptors"})
 """The events that an agent reports."""
+_OF_ROUTERS: Final = frozenset(
+    {
+        "accept_paused",
+        "accept_resumed",
+        "available",
+        "connection_dropped",
+        "connections_redispatched",
+        "hand_over_failed",
+        "key_unlearned",
+        "listening",
+        "node_suspect",
+        "node_trusted",
+        "policy_failed",
+        "unavailable",
+    }
+)
+"""Those of the routers that it has."""
 _CLOCK_EVERY: Final = 5.0
 """Seconds between two words about the clocks, which drift by some milliseconds a minute at most."""
 _LAST_WORDS: Final = 1.0
@@ -54,6 +72,14 @@ class PlacedProcess(Protocol):
     def on_place_lost(self, why: str) -> None: ...
 
 
+class ShownRouter(Protocol):
+    """A listener at all places of its group."""
+
+    spec: Listener
+
+    def shown(self, place: Place, figures: dict[str, Any]) -> None: ...
+
+
 class PlaceHome(Protocol):
     """The places of the system, as each of them sees it."""
 
@@ -64,6 +90,8 @@ class PlaceHome(Protocol):
     lease: float
     log_format: str
 
+    @property
+    def routers(self) -> Sequence[ShownRouter]: ...
     def problem_of(self, hello: dict[str, Any]) -> str: ...
     def place_over(self, place: Place) -> None: ...
     def event(self, kind: str, facts: dict[str, Any]) -> None: ...
@@ -79,6 +107,7 @@ class Place:
         number: which no other place of the system had.
 
     Attributes:
+        group: whose nodes it has.
         name: "group@number in the group".
         key: the name, and what tells it from those before it.
         machine: where it is, as the engine or the agent says.
@@ -89,6 +118,7 @@ class Place:
     """
 
     def __init__(self, home: PlaceHome, engine: Engine, want: Want, number: int) -> None:
+        self.group: str = want.group
         self.name: str = f"{want.group}@{want.place}"
         self.key: str = f"{self.name}#{number}"
         self.machine: str = ""
@@ -202,6 +232,10 @@ class Place:
         """Have a node killed; a place that cannot be reached kills it when its lease is over."""
         self._send("kill", n=number)
 
+    def tell(self, op: str, **fields: Any) -> None:
+        """Have the agent do something that is not answered."""
+        self._send(op, **fields)
+
     def renew(self) -> None:
         """Have later nodes started from the files as they are now."""
         self._send("renew")
@@ -240,6 +274,7 @@ class Place:
             "leaving": self._leave,
             "left": self._left,
             "event": self._event,
+            "router": self._router,
         }
         take[op](**record)
 
@@ -276,8 +311,13 @@ class Place:
         self._finish(why, "its agent")
 
     def _event(self, kind: str, facts: dict[str, Any]) -> None:
-        if kind in _OF_AGENTS:
-            self._home.event(kind, {**facts, "place": self.name})
+        if kind in _OF_AGENTS or kind in _OF_ROUTERS:
+            self._home.event(kind, {**facts, "place": self.name, "machine": self.machine})
+
+    def _router(self, listener: str, figures: dict[str, Any]) -> None:
+        for router in self._home.routers:
+            if router.spec.name == listener and router.spec.nodes == self.group:
+                router.shown(self, figures)
 
     def _answered(self, call: int, result: Any = None, error: str = "") -> None:
         waiter = self._calls.get(call)

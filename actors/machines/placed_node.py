@@ -167,11 +167,13 @@ class PlacedRun(ProcessRun):
         )
         return {
             "name": node.name,
+            "address": self.address,
             "module": home.node_module,
             "env": spec.shared_env,
             "own_env": spec.own_env(node.slot),
             "imports": home.imports(node.group),
             "within": spec.boot_timeout,
+            "threadless": home.preloaded_apps(node.group),
             "each_cpu": spec.cpus == "each",
             "slot": node.slot,
             # The parent's path and main file stay at home: an engine ships the code.

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import os
 import socket
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from actors._remoting import operations as ops
+from actors._remoting import listener_operations as listening, operations as ops
+from actors._remoting.link_aside import AsideHost
 from actors.machines.dial import dial
 from actors.machines.lease_timer import hold_lease
 from actors.machines.material import Material
 from actors.machines.peer_links import PeerLinks
+from actors.nodes import Link
 
 if TYPE_CHECKING:
-    from actors.nodes import Link, LinkedProcess
+    from actors.nodes import LinkedProcess
     from actors.transport.channels.tls_session import TlsSession
 
-__all__ = ["dial_parent", "follow_clock", "hand_stacks", "own_address", "peer_links", "take_lease"]
+__all__ = ["dial_parent", "follow_clock", "link_agent", "own_address", "peer_links", "take_lease"]
 
-_STACKS = b"stacks\n"
+_AGENT: Final = "agent"
 
 
 def take_lease(config: dict[str, Any]) -> None:
@@ -73,12 +74,23 @@ def follow_clock(process: LinkedProcess, config: dict[str, Any]) -> None:
     process.host.handlers.on_note(ops.clock_offset, measured)
 
 
-def hand_stacks(config: dict[str, Any], stacks: int) -> None:
-    """Give the agent the file that this process writes its stacks to, which is closed here."""
-    agent = socket.socket(fileno=config["link_fd"])
-    try:
-        with suppress(OSError):  # without it the stacks cannot be seen: whoever asks is told so
-            socket.send_fds(agent, [_STACKS], [stacks])
-    finally:
-        os.close(stacks)
-        agent.detach()
+def link_agent(process: LinkedProcess, config: dict[str, Any]) -> Link:
+    """Return a link to the agent, which has the sockets of the listeners of this machine."""
+    host = process.host
+    served = host.handlers.only(
+        [
+            listening.add_bells,
+            listening.attach_bindings,
+            listening.attach_socket,
+            listening.connections,
+            listening.detach_socket,
+            listening.keys_bound,
+        ]
+    )
+    link = Link(AsideHost(host, _nothing), _AGENT, serves=served, lends=False)
+    link.attach(socket.socket(fileno=config["link_fd"]))
+    return link
+
+
+def _nothing() -> None:
+    """Without its agent this process ends by its lifeline."""

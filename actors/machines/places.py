@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from actors._base.loop import Loop, Task, Waiter
     from actors.machines.engine import Engine
+    from actors.machines.placed_router import PlacedRouter
     from actors.nodes import NodesSpec
 
 __all__ = ["Places"]
@@ -56,6 +57,7 @@ class Places:
         authority: signs for this system.
         entrance: where agents and nodes come in.
         leases: answers agents.
+        routers: the listeners of nodes on other machines that are open.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class Places:
             on_heard=self._from_thread(Place.on_heard),
             on_over=self._from_thread(Place.on_lease_over),
         )
+        self.routers: list[PlacedRouter] = []
         self._engines: dict[str, Engine] = {}
         self._opening: dict[str, Event] = {}
         self._slots: dict[tuple[str, int], _PlaceSlot] = {}
@@ -165,6 +168,10 @@ class Places:
         """What `actors ps` shows of each place that has joined."""
         return [place.status for place in self._by_key.values() if place.machine]
 
+    def places_of(self, group: str) -> list[Place]:
+        """Return the places of a group that can be told something."""
+        return [place for place in self._by_key.values() if place.group == group and place.usable]
+
     def renew(self) -> None:
         """Have all agents start later nodes from the files as they are now."""
         for place in self._by_key.values():
@@ -179,6 +186,8 @@ class Places:
     def place_over(self, place: Place) -> None:
         """Forget a place; the next node that needs one gets another."""
         self._by_key.pop(place.key, None)
+        for router in self.routers:
+            router.place_over(place)
         for slot in self._slots.values():
             slot.place_over(place)
 
@@ -264,6 +273,8 @@ class _PlaceSlot:
             engine = await places.engine_of(self._spec)
             place = places.new_place(engine, self._want)
             await place.start()
+            for router in places.routers:
+                router.place_joined(place)
         except Exception as error:  # noqa: BLE001 - whoever waits is told
             self._starting = None
             failure = error if isinstance(error, BootFailed) else BootFailed(str(error))

@@ -427,8 +427,7 @@ def nodes(
             are not more nodes than CPUs this process may use, and one less when they have had little to do
             for a minute. `System.scale` sets a number within *min* and *max* from which it goes on.
         engine: who places the nodes on machines: "hosts", "join", or an `actors.machines.Engine`. None is
-            this machine. Others are reached over TLS: what they are sent is copied, and they serve no
-            listeners.
+            this machine. Others are reached over TLS, and what they are sent is copied.
         on: the engine's own words about where; for "hosts" ``{"hosts": [{"run": ["ssh", "web1"]}]}``, and
             this machine if there are none; for "join" the labels that an agent must have.
         spread: whether the engine is to place the nodes on as many machines as it can.

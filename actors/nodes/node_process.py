@@ -169,6 +169,8 @@ class NodeProcess(LinkedProcess):
         host.address = config["address"]
         host.new_child_actors = self.new_child_actors
         super().__init__(host, config["parent"])
+        self.router_link: Link = self.parent
+        """To the process that has the routers of this node's listeners."""
         self.local: LocalNode = LocalNode(self.host, self)
         self.siblings: Siblings = Siblings(self.local, self, config["nodes"])
         self.host.deadlock_probe.pass_to_start = lambda *probe: self.parent.note(
@@ -195,17 +197,14 @@ class NodeProcess(LinkedProcess):
         """Attach the link to the parent: a descriptor, an endpoint within its process, or a session."""
         self.parent.attach(socket.socket(fileno=link) if isinstance(link, int) else link)
 
-    def show_stacks(self, hand_over: Callable[[int], None] | None = None) -> None:
+    def show_stacks(self, link: Link | None = None) -> None:
         """Let the parent read this process's stacks whenever it asks; call it in the main thread.
 
         Args:
-            hand_over: takes the file of the stacks, if it is not for the parent itself.
+            link: to who reads them, if it is not the parent itself.
         """
         stacks = StackDump(self.host.loop).for_parent()
-        if hand_over is None:
-            self.parent.note_fds(ops.stack_dump, (stacks,))
-        else:
-            hand_over(stacks)
+        (link or self.parent).note_fds(ops.stack_dump, (stacks,))
 
     def serve_debugger(self) -> None:
         """Have `breakpoint()` wait for `actors debug`, unless the user has set another debugger."""

@@ -55,7 +55,14 @@ from actors.routing.interfaces import (
     SocketNode,
     SocketServer,
 )
-from actors.routing.listen.address import Inet, Udp, Unix, beyond_loopback, parse_address
+from actors.routing.listen.address import (
+    Inet,
+    InheritedSocket,
+    Udp,
+    Unix,
+    beyond_loopback,
+    parse_address,
+)
 from actors.routing.listen.application import Asgi, asgi, wsgi
 from actors.routing.listen.bind import probe
 from actors.routing.listen.fd_limit import nearly_full
@@ -104,6 +111,7 @@ __all__ = [
     "HandlerNotFound",
     "HandlerUnfit",
     "Inet",
+    "InheritedSocket",
     "Key",
     "KeyBinder",
     "KeyUnlearned",

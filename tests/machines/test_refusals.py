@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from actors import System, Topology, listen, move, nodes
+from actors import System, Topology, move, nodes
 from actors.errors import InvalidSpec, NotSendable
 from actors.transport import SharedBuffer
 from tests.machines.far_actors import Counter
@@ -33,13 +33,6 @@ def anyio_backend() -> str:
         (lambda: Topology(lease=0.5), "lease must be 1 or more seconds, got 0.5"),
         (lambda: System(lease=0), "lease must be 1 or more seconds, got 0"),
         (lambda: System(reach="here:port"), "reach must be 'HOST:PORT' or 'HOST', got 'here:port'"),
-        (
-            lambda: Topology(
-                nodes=[nodes("far", engine="hosts")],
-                listeners=[listen("pkg:handle", nodes="far")],
-            ),
-            "nodes of engine='hosts' are on other machines and serve no listeners; that is not built",
-        ),
     ],
 )
 def test_what_can_never_work_is_refused_where_it_is_written(

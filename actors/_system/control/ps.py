@@ -122,7 +122,7 @@ async def _ask(core: Coordinator, node: RemoteNode, facts: dict[str, Any]) -> No
 
 def listener_facts(listening: ListenerController) -> dict[str, Any]:
     """Return the facts about a listener."""
-    spec, router = listening.spec, listening.router
+    spec, router = listening.spec, listening.any_router
     facts: dict[str, Any] = {
         "name": spec.name,
         "address": spec.address,
@@ -140,6 +140,8 @@ def listener_facts(listening: ListenerController) -> dict[str, Any]:
             "open": _open_by_node(now.nodes),
             **{name: getattr(now, name) for name in _COUNTERS},
         }
+    if listening.far_router is not None:
+        facts["places"] = listening.far_router.at_places
     return facts
 
 

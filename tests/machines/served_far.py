@@ -1,0 +1,35 @@
+"""What far nodes serve in tests: a handler of streams, and an application."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from anyio import EndOfStream
+from anyio.abc import ByteStream
+
+__all__ = ["app", "who"]
+
+
+async def who(stream: ByteStream) -> None:
+    """Say which process serves, then echo."""
+    await stream.send(f"{os.getpid()}\n".encode())
+    try:
+        while True:
+            await stream.send(await stream.receive())
+    except EndOfStream:
+        return
+
+
+async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """Answer with the number of the process; echo over a WebSocket."""
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.send", "text": str(os.getpid())})
+        while (message := await receive())["type"] == "websocket.receive":
+            await send({"type": "websocket.send", "text": message["text"]})
+        return
+    body = str(os.getpid()).encode()
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": body})
