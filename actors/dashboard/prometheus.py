@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from actors._base.durations import BUCKETS_PER_DOUBLING, UNIT, Histogram
@@ -59,6 +60,8 @@ class _Figures:
         yield from _of_listeners(self._figures["listeners"])
         yield from _of_pools(self._figures["pools"])
         yield from _of_programs(self._figures["programs"])
+        if places := self._figures.get("places"):
+            yield from _of_places(places)
         yield _family(
             "counter",
             "actors_events",
@@ -246,6 +249,17 @@ def _of_listeners(listeners: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
             for node, open_ in facts["open"].items()
         ],
     )
+
+
+def _of_places(places: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
+    shown = [([one["name"], one["machine"]], one) for one in places]
+    for name, text, value in (
+        ("up", "1 while the place is heard of.", lambda one: float(one["state"] != "UNREACHABLE")),
+        ("round_trip_seconds", "The way to its machine and back.", itemgetter("round_trip")),
+        ("lease_left_seconds", "What is left of its lease.", itemgetter("lease_left")),
+    ):
+        samples = [(labels, value(one)) for labels, one in shown if value(one) is not None]
+        yield _family("gauge", f"actors_place_{name}", text, ["place", "machine"], samples)
 
 
 def _of_pools(pools: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:

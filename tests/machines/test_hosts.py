@@ -15,7 +15,9 @@ from actors import System, Topology, nodes
 from actors._system.control.ps import ps
 from actors._system.control.top import top
 from actors._system.system import coordinator_of
-from actors.cli.client.text import as_status
+from actors.cli.client.text import as_status, as_top
+from actors.cli.top.details import about_row
+from actors.dashboard.prometheus import exposition
 from actors.errors import BootFailed, NodeDown
 from actors.machines.wire_version import identity, skew_of
 from actors.testing import eventually
@@ -177,13 +179,33 @@ async def test_ps_top_and_the_tree_show_where_a_node_is() -> None:
         assert any(
             line.split()[:4] == ["far@0", "hosts", socket.gethostname(), "READY"] for line in lines
         )
-        shown = {
-            node["name"]: node for node in (await top(coordinator, 0.1, 5, "mailbox"))["nodes"]
-        }
+        looked = await top(coordinator, 0.1, 5, "mailbox")
+        shown = {node["name"]: node for node in looked["nodes"]}
+        assert [one["name"] for one in looked["places"]] == ["far@0"]
+        rows = as_top(looked).splitlines()
+        assert any(row.startswith("far/0  process at far@0") for row in rows), rows
+        assert any(row.split()[:2] == ["far@0", "hosts"] for row in rows), rows
+        details = about_row("node", shown["far/0"], looked)
+        assert any(row.split()[:3] == ["far@0", "hosts", place["machine"]] for row in details)
         assert shown["far/0"]["answering"]
         assert shown["far/0"]["rss"] > 0
         (nodes_,) = [part for part in (await system.tree())["children"] if part["name"] == "nodes"]
         assert [node["place"] for node in nodes_["children"]] == ["far@0"] * 2
+
+
+def test_metrics_say_of_each_place_how_it_is_reached() -> None:
+    nothing: dict[str, Any] = {"nodes": {}, "listeners": [], "pools": [], "programs": []}
+    here = {"name": "far@0", "machine": "web1", "state": "READY", "round_trip": 0.001}
+    gone = {**here, "name": "far@1", "state": "UNREACHABLE", "round_trip": None}
+    places = [{**here, "lease_left": 9.5}, {**gone, "lease_left": 2.0}]
+
+    text = exposition({**nothing, "events": {}, "places": places}).decode()
+
+    assert 'actors_place_up{machine="web1",place="far@0"} 1.0' in text
+    assert 'actors_place_up{machine="web1",place="far@1"} 0.0' in text
+    assert 'actors_place_round_trip_seconds{machine="web1",place="far@0"} 0.001' in text
+    assert 'actors_place_round_trip_seconds{machine="web1",place="far@1"}' not in text
+    assert 'actors_place_lease_left_seconds{machine="web1",place="far@1"} 2.0' in text
 
 
 async def test_an_agent_with_another_release_of_the_code_is_refused(

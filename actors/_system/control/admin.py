@@ -119,6 +119,7 @@ class AdminServices:
             "nodes": nodes,
             **await serving(core),
             "programs": _programs(core),
+            "places": core.machines.status,
             "events": dict(self._events),
         }
 

@@ -104,7 +104,8 @@ def place_cells(place: dict[str, Any]) -> tuple[str, ...]:
 def node_cells(node: dict[str, Any]) -> tuple[str, ...]:
     """Return the row of a node as far as the parent knows it, all but `NODES[-1]`."""
     pid = "-" if node["pid"] is None else str(node["pid"])
-    return (node["name"], node["kind"], node["state"], pid, str(node["restarts"]))
+    kind = f"{node['kind']} at {node['place']}" if "place" in node else node["kind"]
+    return (node["name"], kind, node["state"], pid, str(node["restarts"]))
 
 
 def status_figures(node: dict[str, Any]) -> tuple[str, str]:

@@ -136,6 +136,8 @@ def as_top(facts: dict[str, Any]) -> str:
     blocked = [blocked_line(node) for node in nodes if node["blocked"] is not None]
     if blocked:
         parts += ["", *blocked]
+    if facts.get("places"):
+        parts += ["", *table(PLACES, list(map(place_cells, facts["places"])))]
     if facts.get("programs"):
         shown = [(*program_cells(one), percent(one["cpu"])) for one in facts["programs"]]
         parts += ["", *table((*PROGRAMS, "CPU"), shown)]

@@ -8,12 +8,14 @@ from typing import Any
 from actors.cli.client.tables import (
     ACTORS,
     HANDLERS,
+    PLACES,
     actor_cells,
     blocked_line,
     count_of,
     duration,
     handler_cells,
     memory,
+    place_cells,
     table,
 )
 from actors.cli.top.pages import PAGES, Facts
@@ -68,6 +70,9 @@ def about_row(kind: str, facts: Facts, look: Facts) -> list[str]:
 def _about_node(facts: Facts, look: Facts) -> Iterator[str]:
     if facts["boot_seconds"] is not None:
         yield f"{'booted in':10}  {duration(facts['boot_seconds'])}"
+    places = [one for one in look.get("places", []) if one["name"] == facts.get("place")]
+    if places:
+        yield from ("", "its place", *table(PLACES, list(map(place_cells, places))))
     if facts["blocked"]:
         yield from ("", blocked_line(facts))
     there = [actor for actor in look["actors"] if actor["node"] == facts["name"]]

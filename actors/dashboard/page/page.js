@@ -106,12 +106,16 @@ function show(look) {
   byId("pid").textContent = `process ${look.pid}`;
   fill("nodes", look.nodes, (node) => [
     button(node.name, () => showStack(node.name), "link"),
-    [node.blocked ? `blocked by ${node.blocked.actor}` : node.state, node.state === "READY" ? (node.answering ? "good" : "busy") : "bad"],
+    [node.blocked ? `blocked by ${node.blocked.actor}` : node.place ? `${node.state} at ${node.place}` : node.state, node.state === "READY" ? (node.answering ? "good" : "busy") : "bad"],
     [node.pid, "n"], [percent(node.cpu), "n"], [mib(node.rss), "n"], [ms(node.lag), "n"],
     [number(node.actors), "n"], [number(node.rate, 1), "n"], [number(node.restarts), "n"],
     nodeActions(node.name),
   ]);
   showGroups("groups", look.nodes, "nodes");
+  byId("of-places").hidden = !look.places;
+  fill("places", look.places || [], (place) => [
+    place.name, place.engine, place.machine, [place.state, place.state === "READY" ? "good" : "bad"],
+    [place.pid, "n"], [ms(place.round_trip), "n"], [ms(place.lease_left), "n"]]);
   const seconds = before ? (performance.now() - before.at) / 1000 : 0;
   const requests = new Map(look.requests.map((item) => [item.listener, item]));
   fill("listeners", look.listeners, (item) => {
