@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from actors._base.errors import InvalidSpec
-from actors.routing import InheritedSocket
+from actors.routing import InheritedSocket, Sticky
 
 if TYPE_CHECKING:
     from actors.routing import Listener
@@ -23,6 +23,11 @@ def check_far_listener(spec: Listener) -> None:
     if isinstance(spec.where, InheritedSocket):
         raise InvalidSpec(
             f"{what}: its nodes are on other machines, which have no socket that this process has inherited"
+        )
+    if isinstance(spec.policy, Sticky) and spec.policy.across == "pass":
+        raise InvalidSpec(
+            f"{what}: that machines pass connections on to each other is not built: "
+            f'Sticky({spec.policy.key}, across="serve") serves each where it came'
         )
     module, _, name = spec.path.partition(":")
     if module == "__main__":

@@ -14,7 +14,7 @@ from actors._base.errors import ActorsError
 from actors._base.events import event_of
 from actors._remoting.constructor_args import unpack_value
 from actors._remoting.router_requests import RouterRequests
-from actors.routing import Inet, ListenFailed, Udp, new_router
+from actors.routing import Inet, ListenFailed, Router, Udp, new_router
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,6 +69,7 @@ class AgentListeners:
             "listen": self._listen,
             "settled": lambda: None,
             "router_node": self._change_node,
+            "keep_slots": self._keep_slots,
             "stop_listening": self._stop_listening,
             "close_listener": self._close_listener,
         }
@@ -134,6 +135,12 @@ class AgentListeners:
         elif not takes and members.get(node.name) is node:
             self._paused.add(paused)
             router.remove_node(node, dead=False)
+
+    def _keep_slots(self, listener: str, slots: list[int]) -> None:
+        """Forget the keys of all other slots."""
+        router = self._routers.get(listener)
+        if isinstance(router, Router):
+            router.keep_slots(slots)
 
     def _send_bindings(self, router: AnyRouter, node: LinkedRouterNode) -> None:
         """Have *node* see the keys that applications of this machine have made."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from actors._base.loop import Loop
     from actors.machines.place import Place
+    from actors.nodes import NodesSpec
     from actors.routing import Listener
 
 __all__ = ["PlacedRouter", "RoutersHome"]
@@ -55,6 +56,7 @@ class RoutersHome(Protocol):
     loop: Loop
     routers: list[PlacedRouter]
 
+    def place_number(self, spec: NodesSpec, slot: int) -> int: ...
     def places_of(self, group: str) -> list[Place]: ...
     def event(self, kind: str, facts: dict[str, Any]) -> None: ...
 
@@ -215,6 +217,19 @@ class PlacedRouter:
         place: Place | None = node.run.place
         if place is not None:
             place.tell("router_node", listener=self.spec.name, n=node.run.number, takes=takes)
+
+    # -- stickiness -------------------------------------------------------------------------------
+
+    def sharing(self, node: FarNode, every: set[int]) -> set[int]:
+        """Return the slots that share the keys with *node*: those of its machine."""
+        spec: NodesSpec = node.run.node.spec
+        at = self._home.place_number(spec, node.slot)
+        return {slot for slot in every if self._home.place_number(spec, slot) == at}
+
+    def keep_slots(self, slots: set[int]) -> None:
+        """Forget the keys of all other slots."""
+        for place in self._home.places_of(self.spec.nodes):
+            place.tell("keep_slots", listener=self.spec.name, slots=sorted(slots))
 
     # -- figures ----------------------------------------------------------------------------------
 

@@ -168,6 +168,10 @@ class Places:
         """What `actors ps` shows of each place that has joined."""
         return [place.status for place in self._by_key.values() if place.machine]
 
+    def place_number(self, spec: NodesSpec, slot: int) -> int:
+        """Return the place of a node in its group."""
+        return place_number(spec, slot)
+
     def places_of(self, group: str) -> list[Place]:
         """Return the places of a group that can be told something."""
         return [place for place in self._by_key.values() if place.group == group and place.usable]

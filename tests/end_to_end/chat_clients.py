@@ -6,16 +6,23 @@ Rule: nobody sleeps here. Everything is waited for: a message, or the end of a c
 import itertools
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Self
+from typing import Protocol, Self
 from urllib.parse import urlencode
 
 import anyio
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage
 
-from tests.end_to_end.server_process import PATIENCE, Fact, ServerProcess
+from tests.end_to_end.server_process import PATIENCE, Fact
+
+
+class Served(Protocol):
+    """Who serves the chat."""
+
+    @property
+    def port(self) -> int: ...
 
 
 class Client:
@@ -26,23 +33,29 @@ class Client:
         room: which room.
         name: who it is; also the beginning of its messages' ids.
         seat: a room whose web node it wants, instead of its own room's.
+        hosts: where the chat is served; it goes to one after the other.
+        patience: seconds to get in at one of them.
         queue: how many messages its library may hold for it; None is any number.
     """
 
     def __init__(
         self,
-        served: ServerProcess,
+        served: Served,
         room: str,
         name: str,
         *,
         seat: str | None = None,
         queue: int | None = None,
+        hosts: Sequence[str] = ("127.0.0.1",),
+        patience: float = PATIENCE,
     ) -> None:
         self.served = served
         self.room = room
         self.name = name
         self.seat = seat
         self.queue = queue
+        self._hosts = itertools.cycle(hosts)
+        self._patience = patience
         self.reads: anyio.Event | None = None
         self.seq: int | None = None
         self.said: list[Fact] = []
@@ -67,7 +80,7 @@ class Client:
                     self._url(),
                     compression=None,  # what is said has to cost what it says
                     max_queue=self.queue,
-                    open_timeout=PATIENCE,
+                    open_timeout=self._patience,
                 )
                 try:
                     await self._hear(socket)
@@ -87,7 +100,7 @@ class Client:
         seat = "" if self.seat is None else f"room={self.seat}&"
         after = {} if self.seq is None else {"after": self.seq}
         query = seat + urlencode({"room": self.room, "name": self.name, **after})
-        return f"ws://127.0.0.1:{self.served.port}/ws?{query}"
+        return f"ws://{next(self._hosts)}:{self.served.port}/ws?{query}"
 
     async def _hear(self, socket: ClientConnection) -> None:
         first = True

@@ -100,6 +100,7 @@ _OWN_DOCS: Final = {
     "app": "import path of the ASGI or WSGI application",
     "handler": "import path of an `async def handle(stream)`, in place of `app`",
     "sticky": "the key by which connections stay on a node, such as `ip` or `cookie:sid`, in place of `policy`",
+    "sticky_across": "what is done with a connection whose key belongs to another machine",
     "sticky_learn": "session ids of the application that are remembered for `sticky`",
     "headers": "headers of every response, beside those of the application",
     "level": "the lowest level of lines: debug, info, warning or error",
@@ -133,13 +134,18 @@ def _listener(name: str, given: Values) -> Listener:
         raise InvalidSpec(f"{next(iter(of_app))} is of an app, and a handler has none")
     if "headers" in of_app:
         of_app["headers"] = tuple(of_app["headers"].items())
-    key, learn = given.pop("sticky", None), given.pop("sticky_learn", None)
+    key = given.pop("sticky", None)
+    options = {
+        option: given.pop(f"sticky_{option}")
+        for option in ("across", "learn")
+        if f"sticky_{option}" in given
+    }
     if key is not None:
         if "policy" in given:
             raise InvalidSpec("policy and sticky are two ways to say the same: give one of them")
-        given["policy"] = Sticky(key) if learn is None else Sticky(key, learn=learn)
-    elif learn is not None:
-        raise InvalidSpec("sticky_learn goes with sticky")
+        given["policy"] = Sticky(key, **options)
+    elif options:
+        raise InvalidSpec(f"sticky_{next(iter(options))} goes with sticky")
     return listen(handler if app is None else Asgi(app=app, **of_app), name=name, **given)
 
 
@@ -284,6 +290,7 @@ def _listener_keys() -> dict[str, Kind]:
             own={"policy": Parsed(policy_from), "max_connections": _LIMITS},
         ),
         "sticky": Parsed(key_from),
+        "sticky_across": Choice({"pass": "pass", "serve": "serve"}),
         "sticky_learn": Whole(),
         **derived_keys(Asgi, without=["app"], own={"headers": _TEXTS, "max_head": Size()}),
     }

@@ -138,11 +138,15 @@ class Sticky:
     Under `asgi()`, a cookie or a header by which a response names a new key binds that key to the node
     of the response, whatever the hash says. *learn* is how many such keys are remembered: of the
     least recently used, and of one client address the 16th part. 0 learns none.
+
+    *across* is for nodes on several machines: "pass" has a machine pass a connection on to the one whose node
+    its key belongs to, "serve" serves it where it came, by the slots of that machine alone.
     """
 
     key: Key
     fallback: Policy = field(default_factory=LeastConnections)
     learn: int = 65_536
+    across: Literal["pass", "serve"] = "pass"
 
     def __post_init__(self) -> None:
         if not isinstance(self.key, Key):
@@ -158,6 +162,10 @@ class Sticky:
             raise BadListener(
                 f"learn must be a number of keys from 0 to {_MOST_LEARNED:,}, got {count!r}"
             )
+
+        across: object = self.across
+        if across not in {"pass", "serve"}:
+            raise BadListener(f"across must be 'pass' or 'serve', got {across!r}")
 
     def __str__(self) -> str:
         return f"sticky={self.key}"
@@ -243,7 +251,7 @@ def node_policy(policy: Policy) -> Policy:
         source if type(source) in _SENDABLE else OpaqueKey() for source in sources_of(policy.key)
     ]
     key = sources[0] if len(sources) == 1 else Chain(tuple(sources))
-    return Sticky(key, learn=policy.learn)
+    return Sticky(key, learn=policy.learn, across=policy.across)
 
 
 def is_by_load(policy: Policy) -> bool:
