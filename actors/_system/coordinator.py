@@ -165,7 +165,7 @@ class Coordinator(SystemState):
         self.clients: Clients = Clients(
             self, self.topic_directory, self.new_node_number, self._client_ended
         )
-        self.machines: OtherMachines = OtherMachines(self, self)
+        self.machines: OtherMachines = OtherMachines(self, self, lambda: self.reloading.running)
         DirectLinks(self, self.clients, self.machines)
         self.breakpoints: Breakpoints = Breakpoints(self)
         self.alerts: AlertWatch = AlertWatch(self, self.programs.threads)

@@ -6,11 +6,15 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from actors._remoting.constructor_args import pack_value
+from actors._system.shipped_code import distribution_of
 from actors.nodes import common_environment
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from actors._system.listeners import FarRouter
     from actors._system.system_state import SystemState
+    from actors._system.topology import Topology
     from actors.machines.places import Places
     from actors.nodes import NodesSpec, RemoteNode, RemoteNodeHost
     from actors.routing import Listener
@@ -25,8 +29,11 @@ class OtherMachines:
         places: where they are, once there is one.
     """
 
-    def __init__(self, home: RemoteNodeHost, state: SystemState) -> None:
+    def __init__(
+        self, home: RemoteNodeHost, state: SystemState, reloading: Callable[[], bool]
+    ) -> None:
         self.places: Places | None = None
+        self._reloading = reloading
         self._home = home
         self._state = state
 
@@ -39,11 +46,13 @@ class OtherMachines:
         # Imported where it is used: a system on one machine pays for nothing of it.
         from actors.machines.placed_node import PlacedNode  # noqa: PLC0415
         from actors.machines.places import Places  # noqa: PLC0415
+        from actors.machines.stamps import Stamps  # noqa: PLC0415
 
         if self.places is None:
             state = self._state
             log_format = {**os.environ, **common_environment()}["ACTORS_LOG_FORMAT"]
-            self.places = Places(state.loop, state.topology, state.event, log_format)
+            stamps = Stamps(_distribution(state.topology), self._reloading)
+            self.places = Places(state.loop, state.topology, state.event, log_format, stamps)
             state.launcher.when_renewed.append(self.places.renew)
         self.places.check(spec)
         return PlacedNode(self._home, spec, slot, self.places)
@@ -83,3 +92,10 @@ class OtherMachines:
         """Kill all agents: the loop is closed."""
         if self.places is not None:
             self.places.abandon()
+
+
+def _distribution(topology: Topology) -> str:
+    """Return what has the user's code; nothing if the code has a name of its own, as then nobody looks."""
+    from actors.machines.stamps import RELEASE  # noqa: PLC0415 - as above
+
+    return "" if os.environ.get(RELEASE) else distribution_of(topology)

@@ -38,6 +38,11 @@ class RollingReload:
         self._groups = groups
         self._running = ""
 
+    @property
+    def running(self) -> bool:
+        """Whether a reload is under way."""
+        return bool(self._running)
+
     async def reload(
         self,
         names: Sequence[str] = (),

@@ -26,6 +26,7 @@ from actors.machines.dial import dial
 from actors.machines.engine import Join
 from actors.machines.lease_asker import LeaseAsker
 from actors.machines.material import Material
+from actors.machines.stamps import version_of
 from actors.machines.wire_version import identity
 from actors.nodes import PARENTS_PATH, ActorHost, Launchers
 
@@ -76,6 +77,7 @@ class Agent:
         self.launchers: Launchers = Launchers(loop, self._event)
         self.host: ActorHost = ActorHost(f"agent {join.place}", 0, loop)
         self.listeners: AgentListeners = AgentListeners(self)
+        self._operations = {"version_of": version_of, **self.listeners.operations}
         self.host.handlers.on_fd_note(ops.stack_dump, self._stack_dump, lost=lambda _link: None)
 
     # -- to the parent ------------------------------------------------------------------------
@@ -151,8 +153,8 @@ class Agent:
             self.launchers.renew()
         elif op == "end":
             self._end("")
-        elif op in self.listeners.operations:
-            self.listeners.take(op, record)
+        elif op in self._operations:
+            self._do(op, record)
         else:
             self.loop.start(self._answer, op, record, name=op)
 
@@ -160,6 +162,16 @@ class Agent:
         node = self.nodes.get(number)
         if node is not None:
             node.kill()
+
+    def _do(self, op: str, record: Record) -> None:
+        """Do what takes no time, and answer if that is wanted."""
+        call = record.pop("call", None)
+        try:
+            answer = {"result": self._operations[op](**record)}
+        except ActorsError as error:
+            answer = {"error": str(error)}
+        if call is not None:
+            self.line.send("answer", call=call, **answer)
 
     async def _answer(self, op: str, record: Record) -> None:
         number, node = record["call"], self.nodes.get(record["n"])

@@ -10,7 +10,6 @@ import os
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from actors._base.errors import ActorsError
 from actors._base.events import event_of
 from actors._remoting.constructor_args import unpack_value
 from actors._remoting.router_requests import RouterRequests
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from actors._base.loop import Loop, Timer
     from actors._remoting.link import Link
     from actors._remoting.router_node import LinkedRouterNode
-    from actors.machines.control_line import ControlLine, Record
+    from actors.machines.control_line import ControlLine
     from actors.nodes import ActorHost
     from actors.routing import AnyRouter, Listener
 
@@ -75,16 +74,6 @@ class AgentListeners:
         }
 
     # -- what the parent says -------------------------------------------------------------------
-
-    def take(self, op: str, record: Record) -> None:
-        """Do one of `operations`, and answer if that is wanted."""
-        call = record.pop("call", None)
-        try:
-            answer = {"result": self.operations[op](**record)}
-        except ActorsError as error:
-            answer = {"error": str(error)}
-        if call is not None:
-            self._keeper.line.send("answer", call=call, **answer)
 
     def _listen(self, packed: list[str]) -> dict[str, Any]:
         """Open a listener; return where, or the number of the error that kept it from that."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from actors.machines.engine import Engine, Gone, Placed, Want
     from actors.machines.entrance import Entrance
     from actors.machines.lease_server import LeaseServer
+    from actors.machines.stamps import Stamps
     from actors.routing import Listener
     from actors.transport.channels.tls_session import TlsSession
 
@@ -89,6 +90,7 @@ class PlaceHome(Protocol):
     leases: LeaseServer
     lease: float
     log_format: str
+    stamps: Stamps
 
     @property
     def routers(self) -> Sequence[ShownRouter]: ...
@@ -114,6 +116,7 @@ class Place:
         pid: the process of the agent.
         over: why it is over, "" while it is not.
         leaving: why it takes no more nodes, "" while it does.
+        replaces: whether it follows one that was ended in order.
         silent_since: when it was found to be silent, in seconds since the epoch; None while it is not.
     """
 
@@ -124,6 +127,7 @@ class Place:
         self.machine: str = ""
         self.pid: int = 0
         self.over: str = ""
+        self.replaces: bool = False
         self.leaving: str = ""
         self.silent_since: float | None = None
         self._home = home
@@ -205,14 +209,37 @@ class Place:
         self._line = ControlLine(home.loop, session, self._take, self._line_ended)
         problem = home.problem_of(hello)
         if problem:
-            self._line.send("refused", why=problem)
-            error = BootFailed(f"place {self.name}: {problem}")
-            error.__cause__ = VersionSkew("actors.machines.agent", "version", problem)
-            self._fail_start(error)
-            return
+            self._refuse(problem)
+        else:
+            name = f"code of {self.name}"
+            home.loop.start(self._check_code, str(hello.get("release", "")), name=name, fresh=True)
+
+    async def _check_code(self, release: str) -> None:
+        """Let it in if it has the code of the system."""
+        stamps = self._home.stamps
+        installed = ""
+        try:
+            if not release and stamps.distribution:
+                installed = await self.call("version_of", distribution=stamps.distribution)
+        except ActorsError:
+            return  # it has left, which is told where its line has ended
+        problem = stamps.problem_of(release, installed, replaces=self.replaces)
+        if problem:
+            self._refuse(problem)
+        else:
+            self._welcome()
+
+    def _refuse(self, problem: str) -> None:
+        self._send("refused", why=problem)
+        error = BootFailed(f"place {self.name}: {problem}")
+        error.__cause__ = VersionSkew("actors.machines.agent", "version", problem)
+        self._fail_start(error)
+
+    def _welcome(self) -> None:
+        home = self._home
         home.leases.watch(self.key)
         ticket = home.entrance.expect(_LEASE, self._lease_came)
-        self._line.send("welcome", ticket=ticket, log_format=home.log_format)
+        self._send("welcome", ticket=ticket, log_format=home.log_format)
 
     def _lease_came(self, session: TlsSession, _hello: dict[str, Any]) -> None:
         self._home.leases.serve(self.key, session)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from actors._base.loop import Loop, Task, Waiter
     from actors.machines.engine import Engine
     from actors.machines.placed_router import PlacedRouter
+    from actors.machines.stamps import Stamps
     from actors.nodes import NodesSpec
 
 __all__ = ["Places"]
@@ -52,6 +53,7 @@ class Places:
         options: of the system.
         event: publishes an event.
         log_format: in which nodes write their records: "json" or "console".
+        stamps: says which code the places may have.
 
     Attributes:
         authority: signs for this system.
@@ -66,8 +68,10 @@ class Places:
         options: MachineOptions,
         event: Callable[[str, dict[str, Any]], None],
         log_format: str,
+        stamps: Stamps,
     ) -> None:
         self.loop = loop
+        self.stamps = stamps
         self.event = event
         self.log_format = log_format
         self.lease: float = float(options.lease)
@@ -243,6 +247,8 @@ class _PlaceSlot:
         self._waiters: list[Waiter] = []
         self._starting: Task | None = None
         self._begun = False
+        self._left = False
+        """Whether the last place was ended in order."""
         self.doing = ""
 
     async def get(self, *, patient: bool) -> Place:
@@ -276,6 +282,7 @@ class _PlaceSlot:
             self.doing = f"waiting for engine {self._spec.engine_name} to give it a place"
             engine = await places.engine_of(self._spec)
             place = places.new_place(engine, self._want)
+            place.replaces = self._left or (self._place is not None and bool(self._place.leaving))
             await place.start()
             for router in places.routers:
                 router.place_joined(place)
@@ -308,6 +315,7 @@ class _PlaceSlot:
     def place_over(self, place: Place) -> None:
         """Forget the place if it is this."""
         if self._place is place:
+            self._left = bool(place.leaving)
             self._place = None
 
     def cancel(self) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 import anyio
 
 from actors import Actor, Ref, current
+from actors.testing import eventually
 
 
 class Counter(Actor):
@@ -64,3 +66,15 @@ class Counter(Actor):
     async def nodes(self) -> list[str]:
         """Return the nodes that it knows of."""
         return [node.name for node in current().nodes]
+
+
+async def wait_for_go() -> None:
+    """Get ready when the file is there that the variable GO names."""
+    await eventually(Path(os.environ["GO"]).exists, within=60)
+
+
+def fail_if_bad() -> None:
+    """Fail at the place whose number, in AT, is in the file that BAD names."""
+    bad = Path(os.environ["BAD"])
+    if bad.exists() and bad.read_text(encoding="ascii") == os.environ["AT"]:
+        raise RuntimeError("the new code is bad")
