@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from actors._base.errors import InvalidSpec
-from actors.routing import InheritedSocket, Sticky
+from actors.routing import InheritedSocket, learns, passes_on
 
 if TYPE_CHECKING:
     from actors.routing import Listener
@@ -24,10 +24,10 @@ def check_far_listener(spec: Listener) -> None:
         raise InvalidSpec(
             f"{what}: its nodes are on other machines, which have no socket that this process has inherited"
         )
-    if isinstance(spec.policy, Sticky) and spec.policy.across == "pass":
+    if passes_on(spec) and learns(spec.policy):
         raise InvalidSpec(
-            f"{what}: that machines pass connections on to each other is not built: "
-            f'Sticky({spec.policy.key}, across="serve") serves each where it came'
+            f"{what}: which keys an application has made is not told to other machines: "
+            f'{spec.policy} with learn=0 and sticky_id(), or across="serve"'
         )
     module, _, name = spec.path.partition(":")
     if module == "__main__":

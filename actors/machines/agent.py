@@ -26,6 +26,7 @@ from actors.machines.dial import dial
 from actors.machines.engine import Join
 from actors.machines.lease_asker import LeaseAsker
 from actors.machines.material import Material
+from actors.machines.placed_process import own_address
 from actors.machines.stamps import version_of
 from actors.machines.wire_version import identity
 from actors.nodes import PARENTS_PATH, ActorHost, Launchers
@@ -74,6 +75,7 @@ class Agent:
         self._join = join
         self._asker: LeaseAsker | None = None
         self._left: Waiter | None = None
+        self._address = ""
         self.launchers: Launchers = Launchers(loop, self._event)
         self.host: ActorHost = ActorHost(f"agent {join.place}", 0, loop)
         self.listeners: AgentListeners = AgentListeners(self)
@@ -95,11 +97,18 @@ class Agent:
             "pid": os.getpid(),
         }
         session = await self._dial(self._join.ticket, hello)
+        self._address = own_address(session)
         self.line = ControlLine(self.loop, session, self._take, self._end)
 
-    async def _dial(self, ticket: str, hello: dict[str, Any]) -> Any:
+    @property
+    def own(self) -> tuple[Material | None, str, float]:
+        """What it shows, the address by which it has reached the parent, and the lease."""
         join = self._join
         material = None if join.material is None else Material.from_plain(join.material)
+        return material, self._address, join.lease
+
+    async def _dial(self, ticket: str, hello: dict[str, Any]) -> Any:
+        join, material = self._join, self.own[0]
         return await dial((join.host, join.port), material, ticket, hello, lease=join.lease)
 
     async def _welcomed(self, ticket: str) -> None:

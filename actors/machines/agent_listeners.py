@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from actors._base.events import event_of
 from actors._remoting.constructor_args import unpack_value
 from actors._remoting.router_requests import RouterRequests
-from actors.routing import Inet, ListenFailed, Router, Udp, new_router
+from actors.machines.passing import Passing, Sharing
+from actors.routing import Inet, ListenFailed, Router, Udp, new_router, passes_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from actors._remoting.link import Link
     from actors._remoting.router_node import LinkedRouterNode
     from actors.machines.control_line import ControlLine
+    from actors.machines.material import Material
     from actors.nodes import ActorHost
     from actors.routing import AnyRouter, Listener
 
@@ -40,6 +42,8 @@ class ListenersKeeper(Protocol):
     line: ControlLine
     host: ActorHost
 
+    @property
+    def own(self) -> tuple[Material | None, str, float]: ...
     def router_node(self, number: int) -> LinkedRouterNode | None: ...
     def slot_of(self, link: Link) -> int | None: ...
 
@@ -64,11 +68,13 @@ class AgentListeners:
         self._told: dict[str, dict[str, Any]] = {}
         self._timer: Timer | None = None
         RouterRequests(self._routers.get, keeper.slot_of).register(keeper.host.handlers)
+        self._passing = Passing(keeper.loop, lambda: keeper.own, self._routers.get)
         self.operations: dict[str, Callable[..., Any]] = {
             "listen": self._listen,
             "settled": lambda: None,
             "router_node": self._change_node,
             "keep_slots": self._keep_slots,
+            "share": self._share,
             "stop_listening": self._stop_listening,
             "close_listener": self._close_listener,
         }
@@ -87,9 +93,10 @@ class AgentListeners:
             return {"address": spec.address, "errno": error.errno}
         self._routers[spec.name] = router
         self._members[spec.name] = {}
+        way = self._passing.open(router) if passes_on(spec) and isinstance(router, Router) else None
         if self._timer is None:
             self._timer = self._keeper.loop.call_later(_EVERY, self._tell)
-        return {"address": router.address}
+        return {"address": router.address, "way": way}
 
     def _stop_listening(self, listener: str) -> None:
         """Take no more clients, and none for nodes that drain; return when those that waited are given away."""
@@ -125,6 +132,12 @@ class AgentListeners:
             self._paused.add(paused)
             router.remove_node(node, dead=False)
 
+    def _share(
+        self, listener: str, here: str, slots: list[tuple[int, str]], ways: dict[str, Any]
+    ) -> None:
+        """Know which place has which keys from now on."""
+        self._passing.share(listener, Sharing(here=here, slots=dict(slots), ways=ways))
+
     def _keep_slots(self, listener: str, slots: list[int]) -> None:
         """Forget the keys of all other slots."""
         router = self._routers.get(listener)
@@ -159,6 +172,7 @@ class AgentListeners:
             self._timer = None
         for listener in list(self._routers):
             self._close_listener(listener)
+        self._passing.close()
 
     # -- what the parent is told ------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from anyio import sleep
 
 from actors._base.errors import ActorsError, InvalidSpec
 from actors._base.run_loop import new_task_group
-from actors.routing import ListenFailed, NodeStats, RouterStats
+from actors.routing import ListenFailed, NodeStats, RouterStats, passes_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -89,8 +89,9 @@ class PlacedRouter:
         self._nodes: dict[str, tuple[FarNode, bool]] = {}
         """By name, and whether it gets connections."""
         self._addresses: dict[str, str] = {}
+        self._ways: dict[str, list[Any]] = {}
         self._figures: dict[str, dict[str, Any]] = {}
-        """By the key of a place: where it listens, and what it has shown."""
+        """By the key of a place: where it listens, how it takes what belongs to it, and what it has shown."""
 
     # -- open and close -------------------------------------------------------------------------
 
@@ -124,6 +125,9 @@ class PlacedRouter:
         if "errno" in found:
             raise ListenFailed(f"{found['address']} at place {place.name}", found["errno"])
         self._addresses[place.key] = found["address"]
+        if found["way"] is not None:
+            self._ways[place.key] = found["way"]
+            self._share()
 
     async def settled(self) -> None:
         """Return when each place has done what it was told before."""
@@ -168,6 +172,8 @@ class PlacedRouter:
         """Forget a place."""
         self._asked.discard(place.key)
         self._addresses.pop(place.key, None)
+        if self._ways.pop(place.key, None) is not None:
+            self._share()
         self._figures.pop(place.key, None)
 
     async def stop_all(self) -> None:
@@ -209,6 +215,7 @@ class PlacedRouter:
             return
         if dead:
             del self._nodes[node.name]
+            self._share()
         else:
             self._nodes[node.name] = (node, False)
             self._tell(node, takes=False)
@@ -216,15 +223,29 @@ class PlacedRouter:
     def _tell(self, node: FarNode, *, takes: bool) -> None:
         place: Place | None = node.run.place
         if place is not None:
+            self._share()
             place.tell("router_node", listener=self.spec.name, n=node.run.number, takes=takes)
 
     # -- stickiness -------------------------------------------------------------------------------
 
     def sharing(self, node: FarNode, every: set[int]) -> set[int]:
-        """Return the slots that share the keys with *node*: those of its machine."""
+        """Return the slots that share the keys with *node*: all, or those of its machine."""
+        if passes_on(self.spec):
+            return every
         spec: NodesSpec = node.run.node.spec
         at = self._home.place_number(spec, node.slot)
         return {slot for slot in every if self._home.place_number(spec, slot) == at}
+
+    def _share(self) -> None:
+        """Tell each place which one has which keys, and how to reach it."""
+        if not self._ways:
+            return
+        ready = [node for node, takes in self._nodes.values() if takes]
+        slots = [(node.slot, node.run.place.key) for node in ready if node.run.place is not None]
+        for place in self._home.places_of(self.spec.nodes):
+            if place.key in self._ways:
+                facts = {"here": place.key, "slots": slots, "ways": self._ways}
+                place.tell("share", listener=self.spec.name, **facts)
 
     def keep_slots(self, slots: set[int]) -> None:
         """Forget the keys of all other slots."""

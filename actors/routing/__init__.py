@@ -11,6 +11,7 @@ Rule 2: policies and keys are pure; a listener is frozen data.
 from actors.routing.balancer.accept_router import AcceptRouter
 from actors.routing.balancer.bound_router import NodeStats, RouterStats
 from actors.routing.balancer.factory import AnyRouter, new_router
+from actors.routing.balancer.records import Connection
 from actors.routing.balancer.router import Router
 from actors.routing.errors import (
     BadListener,
@@ -67,8 +68,9 @@ from actors.routing.listen.application import Asgi, asgi, wsgi
 from actors.routing.listen.bind import probe
 from actors.routing.listen.fd_limit import nearly_full
 from actors.routing.listen.inherited import inherited_names
-from actors.routing.listen.listener import Listener, listen
+from actors.routing.listen.listener import Listener, listen, passes_on
 from actors.routing.listen.tls import Tls
+from actors.routing.policy.bound import learns
 from actors.routing.policy.policy import (
     LeastConnections,
     OpaquePolicy,
@@ -90,6 +92,7 @@ from actors.routing.sticky.http_head import NEED_MORE, NeedMore
 from actors.routing.sticky.http_keys import cookie, header, path, query
 from actors.routing.sticky.keys import Address, Key, Peeked, ip, key, proxy, sni
 from actors.routing.sticky.parse import key_from
+from actors.routing.sticky.proxy_protocol import proxy_header_of
 
 __all__ = [
     "NEED_MORE",
@@ -103,6 +106,7 @@ __all__ = [
     "Asgi",
     "Available",
     "BadListener",
+    "Connection",
     "ConnectionDropped",
     "ConnectionsRedispatched",
     "HandOverFailed",
@@ -165,6 +169,7 @@ __all__ = [
     "ip",
     "key",
     "key_from",
+    "learns",
     "listen",
     "modules_of",
     "nearly_full",
@@ -173,10 +178,12 @@ __all__ = [
     "node_policy",
     "owner",
     "parse_address",
+    "passes_on",
     "path",
     "policy_from",
     "probe",
     "proxy",
+    "proxy_header_of",
     "query",
     "serve",
     "sni",

@@ -31,5 +31,6 @@ async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
             await send({"type": "websocket.send", "text": message["text"]})
         return
     body = str(os.getpid()).encode()
-    await send({"type": "http.response.start", "status": 200, "headers": []})
+    headers = [(b"x-client", scope["client"][0].encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})

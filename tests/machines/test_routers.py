@@ -16,33 +16,22 @@ import httpx2
 import pytest
 from websockets.asyncio.client import connect
 
-from actors import LeastConnections, RoundRobin, System, Topology, asgi, listen, nodes
+from actors import LeastConnections, RoundRobin, System, asgi, listen
 from actors._base.events import Event
 from actors._system.control.ps import listener_facts, ps
 from actors._system.system import coordinator_of
 from actors.errors import InvalidSpec, ListenFailed
 from actors.routing import Listener, Policy, ReusePort
 from actors.testing import eventually
+from tests.machines.far_listeners import HOSTS, far, free_port, pids_of
 from tests.machines.places_of_a_test import kinds, place_of, system_with_events
 
 pytestmark = [pytest.mark.usefixtures("no_leaks"), pytest.mark.within(120)]
-HOSTS = {"hosts": [{"run": ["env", f"HOST=127.0.0.{host}"]} for host in (2, 3)]}
 
 
 @pytest.fixture
 def anyio_backend() -> tuple[str, dict[str, Any]]:
     return "asyncio", {"use_uvloop": True}
-
-
-def _far(count: int, *listeners: Listener, **options: Any) -> Topology:
-    group = nodes("far", count=count, engine="hosts", **options)
-    return Topology(nodes=[group], listeners=list(listeners), patience=60.0)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        port: int = one.getsockname()[1]
-    return port
 
 
 async def _who(host: str, port: int) -> int:
@@ -55,10 +44,6 @@ async def _who(host: str, port: int) -> int:
     return int(line)
 
 
-def _pids(system: System) -> dict[str, int | None]:
-    return {node.name: node.pid for node in system.nodes if node.name != "local"}
-
-
 def _address(system: System) -> tuple[str, int]:
     [listening] = coordinator_of(system).listeners
     assert listening.far_router is not None
@@ -69,16 +54,16 @@ def _address(system: System) -> tuple[str, int]:
 @pytest.mark.parametrize("policy", [LeastConnections(), RoundRobin(), ReusePort()], ids=str)
 async def test_a_far_node_serves_streams(policy: Policy) -> None:
     listener = listen("tests.machines.served_far:who", "127.0.0.1:0", nodes="far", policy=policy)
-    async with system_with_events(_far(2, listener)) as (system, _events):
+    async with system_with_events(far(2, listener)) as (system, _events):
         served = {await _who(*_address(system)) for _ in range(30)}
-        assert served == set(_pids(system).values())
+        assert served == set(pids_of(system).values())
 
 
 async def test_it_is_open_at_each_place_over_the_nodes_of_that_place_alone() -> None:
-    port = _free_port()
+    port = free_port()
     listener = listen("tests.machines.served_far:who", f"127.0.0.1:{port}", nodes="far")
-    async with system_with_events(_far(4, listener, on=HOSTS)) as (system, _events):
-        pids = _pids(system)
+    async with system_with_events(far(4, listener, on=HOSTS)) as (system, _events):
+        pids = pids_of(system)
         for host, slots in ((2, (0, 2)), (3, (1, 3))):
             served = {await _who(f"127.0.0.{host}", port) for _ in range(20)}
             assert served == {pids[f"far/{slot}"] for slot in slots}
@@ -100,8 +85,8 @@ def _open_facts(system: System) -> dict[str, Any]:
 
 async def test_a_node_that_is_killed_and_started_again_keeps_the_port_open() -> None:
     listener = listen("tests.machines.served_far:who", "127.0.0.1:0", nodes="far")
-    async with system_with_events(_far(1, listener)) as (system, _events):
-        address, before = _address(system), _pids(system)["far/0"]
+    async with system_with_events(far(1, listener)) as (system, _events):
+        address, before = _address(system), pids_of(system)["far/0"]
         assert before is not None
         assert await _who(*address) == before
         os.kill(before, signal.SIGKILL)
@@ -112,8 +97,8 @@ async def test_a_node_that_is_killed_and_started_again_keeps_the_port_open() -> 
 
 async def test_a_reload_refuses_nobody() -> None:
     listener = listen("tests.machines.served_far:who", "127.0.0.1:0", nodes="far")
-    async with system_with_events(_far(1, listener)) as (system, events):
-        address, before = _address(system), _pids(system)
+    async with system_with_events(far(1, listener)) as (system, events):
+        address, before = _address(system), pids_of(system)
         served: list[int] = []
         reloaded = anyio.Event()
 
@@ -131,9 +116,9 @@ async def test_a_reload_refuses_nobody() -> None:
 
 
 async def test_what_follows_a_lost_place_opens_the_listener_again() -> None:
-    port = _free_port()
+    port = free_port()
     listener = listen("tests.machines.served_far:who", f"127.0.0.1:{port}", nodes="far")
-    async with system_with_events(_far(1, listener)) as (system, events):
+    async with system_with_events(far(1, listener)) as (system, events):
         before = await _who("127.0.0.1", port)
         os.kill(place_of(system, "far/0").pid, signal.SIGKILL)
         await _lost_and_back(system, events)
@@ -148,9 +133,9 @@ async def _lost_and_back(system: System, events: list[Event]) -> None:
 
 
 async def test_an_agent_that_is_told_to_end_finishes_its_connections_and_takes_no_more() -> None:
-    port = _free_port()
+    port = free_port()
     listener = listen("tests.machines.served_far:who", f"127.0.0.1:{port}", nodes="far")
-    async with system_with_events(_far(1, listener)) as (system, events):
+    async with system_with_events(far(1, listener)) as (system, events):
         async with await anyio.connect_tcp("127.0.0.1", port) as stream:
             before = int(await stream.receive(100))
             os.kill(place_of(system, "far/0").pid, signal.SIGTERM)
@@ -164,7 +149,7 @@ async def test_an_agent_that_is_told_to_end_finishes_its_connections_and_takes_n
 
 async def test_applications_serve_http_and_websockets_there() -> None:
     listener = listen(asgi("tests.machines.served_far:app"), "127.0.0.1:0", nodes="far")
-    async with System(_far(2, listener)) as system:
+    async with System(far(2, listener)) as system:
         host, port = _address(system)
         async with httpx2.AsyncClient() as client:
             served = {int((await client.get(f"http://{host}:{port}/")).text)}
@@ -172,7 +157,7 @@ async def test_applications_serve_http_and_websockets_there() -> None:
             served.add(int(await one.recv()))
             await one.send("hello")
             assert await one.recv() == "hello"
-        assert served <= set(_pids(system).values())
+        assert served <= set(pids_of(system).values())
 
 
 async def test_an_address_that_a_place_cannot_have_fails_the_start_and_names_it() -> None:
@@ -180,7 +165,7 @@ async def test_an_address_that_a_place_cannot_have_fails_the_start_and_names_it(
         port = taken.getsockname()[1]
         listener = listen("tests.machines.served_far:who", f"127.0.0.1:{port}", nodes="far")
         with pytest.raises(ListenFailed, match=f"127.0.0.1:{port} at place far@0.*in use"):
-            async with System(_far(1, listener)):
+            async with System(far(1, listener)):
                 raise AssertionError("it started")
 
 
@@ -201,4 +186,4 @@ async def test_what_no_other_machine_has_is_refused_where_it_is_written(
     listener: Callable[[], Listener], text: str
 ) -> None:
     with pytest.raises(InvalidSpec, match=text):
-        _far(1, listener())
+        far(1, listener())

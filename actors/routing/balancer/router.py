@@ -8,7 +8,7 @@ after a while (`unavailable`).
 from __future__ import annotations
 
 import socket
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from actors._base.loop import Loop
@@ -52,6 +52,8 @@ class Router(BoundRouter):
         self._acceptor: Acceptor | None = None
         self._key_failed = False
         self._unlearned = 0
+        self.elsewhere: Callable[[Connection], bool] | None = None
+        """Asked for each connection whether another machine takes it, if there are any."""
         self._bindings = new_table(spec.policy)
         policy: Policy = spec.policy
         if self._bindings is not None and isinstance(policy, Sticky):
@@ -231,6 +233,15 @@ class Router(BoundRouter):
             self._unavailable.set_ready(False)
 
     def _key_found(self, connection: Connection) -> None:
+        if self.elsewhere is None or not self.elsewhere(connection):
+            self.serve_here(connection)
+
+    def take_passed(self, sock: socket.socket, key: bytes) -> None:
+        """Give a node the connection of a client of another machine; it begins with a PROXY header."""
+        self.serve_here(Connection(sock, "", key))
+
+    def serve_here(self, connection: Connection) -> None:
+        """Give a connection to a node of this machine, whatever its key."""
         self._dispatch.add(connection)
         if not self._dispatch.has_ready_nodes:
             self._unavailable.answer_waiting()

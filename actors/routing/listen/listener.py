@@ -31,7 +31,17 @@ from actors.routing.sticky.datagram_source import Source
 from actors.routing.sticky.http_keys import Cookie
 from actors.routing.sticky.keys import Proxy, sources_of
 
-__all__ = ["Handler", "Listener", "handler_path", "listen"]
+__all__ = ["Handler", "Listener", "handler_path", "listen", "passes_on"]
+
+
+def passes_on(spec: Listener) -> bool:
+    """Return whether a connection of this listener may be passed on to another machine, by its key."""
+    return (
+        type(spec.policy) is Sticky
+        and spec.policy.across == "pass"
+        and isinstance(spec.where, Inet)
+    )
+
 
 Handler: TypeAlias = Callable[..., Awaitable[object]]
 

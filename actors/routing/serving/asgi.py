@@ -91,7 +91,7 @@ class AsgiServer:
         self._binder = binder if learns(listener.policy) else None
         self._tls = listener.tls
         self._certificate: Certificate | None = None
-        self._proxy = ProxyHeaderReader(listener, report) if listener.proxy_protocol else None
+        self._proxy = ProxyHeaderReader(listener, report)
         self._acks = acks
         self._system = system
         self._resolve, self._middleware, self._keyless = resolve, middleware, _keyless(listener)
@@ -302,7 +302,7 @@ class AsgiServer:
     async def _connect(self, connection: int, sock: socket.socket, first: bytes) -> None:
         """Read the PROXY header and start TLS, if the listener has them, then start HTTP."""
         client = None
-        if self._proxy is not None:
+        if self._proxy.expects(sock):
             header = await self._proxy.read(connection, sock)
             if header is None:
                 raise ConnectionAbortedError

@@ -118,7 +118,7 @@ class StreamServer(HandlerServer):
         client = None
         if sock.family == socket.AF_INET6:
             client = _plain_client(sock)
-        if self._spec.proxy_protocol:
+        if self._proxy.expects(sock):
             header = await self._proxy.read(connection, sock)
             if header is None:
                 return None

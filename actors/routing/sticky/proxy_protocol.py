@@ -7,12 +7,15 @@ Rule 2: for a malformed header there is no value.
 from __future__ import annotations
 
 import re
-from ipaddress import IPv4Address, IPv6Address
-from typing import Any, Final, NamedTuple
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from actors.routing.sticky.http_head import HEAD_LIMIT, NEED_MORE, NeedMore
 
-__all__ = ["ProxyHeader", "proxy_header"]
+if TYPE_CHECKING:
+    import socket
+
+__all__ = ["ProxyHeader", "proxy_header", "proxy_header_of"]
 
 _FIRST_V1: Final = b"PROXY "
 _LONGEST_V1: Final = 107
@@ -24,6 +27,7 @@ _LOCAL: Final = 0x20
 _PROXY: Final = 0x21
 _INET: Final = 1
 _INET6: Final = 2
+_STREAM: Final = 1
 _SIZES: Final = {_INET: 12, _INET6: 36}
 _LAST_PORT: Final = 65535
 
@@ -53,6 +57,19 @@ def proxy_header(data: bytes | bytearray) -> ProxyHeader | NeedMore | None:
         return _version_1(data)
     begin = bytes(data[:_FIXED_V2])
     return NEED_MORE if _FIRST_V1.startswith(begin) or _FIRST_V2.startswith(begin) else None
+
+
+def proxy_header_of(sock: socket.socket) -> bytes:
+    """Return a header of version 2 that names the client of a connection, and the address where it came."""
+    try:
+        client, here = sock.getpeername(), sock.getsockname()
+    except OSError:  # the client has gone
+        return _FIRST_V2 + bytes([_LOCAL, 0, 0, 0])
+    packed = [ip_address(end[0].partition("%")[0]) for end in (client, here)]
+    family = _INET if packed[0].version == 4 else _INET6  # noqa: PLR2004 - of the Internet Protocol
+    body = b"".join(host.packed for host in packed)
+    body += b"".join(int(end[1]).to_bytes(2, "big") for end in (client, here))
+    return _FIRST_V2 + bytes([_PROXY, family << 4 | _STREAM]) + len(body).to_bytes(2, "big") + body
 
 
 def _version_1(data: bytes | bytearray) -> ProxyHeader | NeedMore | None:
