@@ -119,15 +119,16 @@ class Entrance:
 
     # -- tickets -------------------------------------------------------------------------
 
-    def expect(self, purpose: str, came: Came) -> str:
-        """Return a new ticket, by which one connection comes in, once.
+    def expect(self, purpose: str, came: Came, *, once: bool = True) -> str:
+        """Return a new ticket, by which one connection comes in.
 
         Args:
             purpose: what for; a hello whose `purpose` is another is refused.
             came: is called with the session and the hello.
+            once: whether no second one comes in by it.
         """
         ticket = f"{purpose}.{secrets.token_hex(16)}"
-        self._expected[_digest(ticket)] = _Expected(purpose, came, once=True)
+        self._expected[_digest(ticket)] = _Expected(purpose, came, once=once)
         return ticket
 
     def forget(self, ticket: str) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass, field
-from secrets import token_urlsafe
 from typing import TYPE_CHECKING, Any, Final
 
 from actors.machines.dial import dial
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Passing", "Sharing"]
 
+_PURPOSE: Final = "passed"
 _WITHIN: Final = 2.0
 """Seconds in which another machine has to take a connection."""
 
@@ -37,7 +37,7 @@ class Sharing:
     Attributes:
         here: this place.
         slots: the place of each slot that takes connections.
-        ways: how other places take connections: host, port and secret.
+        ways: how other places take connections: host, port and ticket.
     """
 
     here: str = ""
@@ -70,7 +70,7 @@ class Passing:
         self._own = own
         self._router_of = router_of
         self._entrance: Entrance | None = None
-        self._secret = token_urlsafe(32)
+        self._ticket = ""
         self._sharing: dict[str, Sharing] = {}
         self._relays: set[Relay] = set()
 
@@ -84,8 +84,8 @@ class Passing:
         material, host, lease = self._own()
         if self._entrance is None:
             self._entrance = Entrance(self._loop, material, host, lease=lease)
-            self._entrance.standing(self._secret, self._came)
-        return (*self._entrance.address, self._secret)
+            self._ticket = self._entrance.expect(_PURPOSE, self._came, once=False)
+        return (*self._entrance.address, self._ticket)
 
     def share(self, listener: str, sharing: Sharing) -> None:
         """Know who has which keys of a listener from now on."""
@@ -106,12 +106,13 @@ class Passing:
     async def _pass_on(
         self, router: Router, connection: Connection, way: tuple[str, int, str]
     ) -> None:
-        host, port, secret = way
+        host, port, ticket = way
         material, _, lease = self._own()
         assert connection.key is not None
-        hello = {"listener": router.spec.name, "key": connection.key.hex()}
+        name, key = router.spec.name, connection.key.hex()
+        hello = {"purpose": _PURPOSE, "listener": name, "key": key}
         try:
-            session = await dial((host, port), material, secret, hello, within=_WITHIN, lease=lease)
+            session = await dial((host, port), material, ticket, hello, within=_WITHIN, lease=lease)
         except (OSError, ValueError):
             router.serve_here(connection)
             return
