@@ -29,7 +29,7 @@ def test_a_listening_router_says_where_and_how(rig: Rig) -> None:
             f"127.0.0.1:{router.port}",
             LeastConnections(),
             "web",
-            "the parent accepts and hands over",
+            "its router accepts and hands over",
             beyond_loopback=False,
         )
     ]

@@ -78,7 +78,7 @@ class BoundRouter:
         address: the real address once open, the chosen port included; empty before.
     """
 
-    via: ClassVar[str] = "the parent accepts and hands over"
+    via: ClassVar[str] = "its router accepts and hands over"
     """How a connection comes to a node, for the log."""
 
     def __init__(self, spec: Listener, loop: Loop, report: Report) -> None:
