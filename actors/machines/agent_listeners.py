@@ -162,6 +162,7 @@ class AgentListeners:
 
     def leave(self) -> None:
         """Take no more clients anywhere: the agent was told to end."""
+        self._passing.leave()
         for listener in list(self._routers):
             self._stop_listening(listener)
 

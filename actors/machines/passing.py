@@ -140,10 +140,13 @@ class Passing:
         if not relay.closed:
             self._relays.add(relay)
 
-    def close(self) -> None:
-        """Take none any more, and end those that pass through here."""
+    def leave(self) -> None:
+        """Take none any more: other machines serve them where they come."""
         if self._entrance is not None:
             self._entrance.close()
-            self._entrance = None
+
+    def close(self) -> None:
+        """The same, and end those that pass through here."""
+        self.leave()
         for relay in list(self._relays):
             relay.close()
