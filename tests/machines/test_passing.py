@@ -111,6 +111,19 @@ async def test_while_the_machine_of_a_key_is_away_another_serves_it() -> None:
         assert again[0] == pids_of(system)["far/1"]
 
 
+async def test_what_another_machine_does_not_take_in_time_is_served_where_it_came() -> None:
+    port = free_port()
+    async with system_with_events(far(2, _app(port), on=HOSTS)) as (system, _events):
+        room = next(room for room in ROOMS if owner(room.encode(), range(2)) == 1)
+        agent = place_of(system, "far/1").pid
+        os.kill(agent, signal.SIGSTOP)
+        try:
+            assert (await _served(2, port, room))[0] == pids_of(system)["far/0"]
+        finally:
+            os.kill(agent, signal.SIGCONT)
+        assert (await _served(2, port, room))[0] == pids_of(system)["far/1"]
+
+
 def test_a_key_of_here_or_of_a_place_that_nobody_reaches_is_not_passed_on() -> None:
     ways = {"far@1#2": ("127.0.0.3", 7000, "secret")}
     sharing = Sharing(here="far@0#1", slots={0: "far@0#1", 1: "far@1#2", 2: "far@2#3"}, ways=ways)

@@ -140,6 +140,8 @@ async def test_an_agent_that_is_told_to_end_finishes_its_connections_and_takes_n
             before = int(await stream.receive(100))
             os.kill(place_of(system, "far/0").pid, signal.SIGTERM)
             await eventually(lambda: kinds(events, "place_leaving"))
+            with pytest.raises(OSError, match="failed"):
+                await anyio.connect_tcp("127.0.0.1", port)
             await stream.send(b"still")
             assert await stream.receive(100) == b"still"
         await _lost_and_back(system, events)
