@@ -65,8 +65,11 @@ if TYPE_CHECKING:
 
 __all__ = ["MAIN_ALIAS", "ActorHost", "LocalChildren", "class_path"]
 
-MAIN_ALIAS: Final = "__actors_main__"
-"""The name under which a process node imports the file that is `__main__` in its parent."""
+MAIN_ALIAS: Final = "__mp_main__"
+"""The name under which a process node imports the file that is `__main__` in its parent.
+
+It is that of multiprocessing, so that the processes which handlers start with that find the same module.
+"""
 _A_MOMENT: Final = 0.01
 """Seconds between a message that was refused and the next attempt."""
 _REMEMBERED: Final = 4096
@@ -483,8 +486,8 @@ class ActorHost:
         except SystemExit as error:  # a script that exits on import must not end the node
             raise ImportError(f"importing {module} ended with sys.exit({error.code!r})") from error
         except AttributeError as error:
-            main = sys.modules.get(MAIN_ALIAS)
-            if module != "__main__" or main is None:  # None: the error is the main file's own
+            main = sys.modules["__main__"]
+            if module != "__main__" or main.__name__ != MAIN_ALIAS:  # the error is the main file's own
                 raise
             raise ImportError(
                 f"{main.__file__} has no {qualname} when a node imports it: is it under the guard "

@@ -141,8 +141,11 @@ class PoolControl:
                 start(self._open_line, worker, actor, name=f"{self.spec.name}: line", fresh=True)
 
     async def _open_line(self, worker: PoolWorker, actor: SupervisedActor) -> None:
-        """Have a worker take tasks into a line, once it has said where it notes what it does."""
-        with suppress(ActorsError):
+        """Have a worker take tasks into a line, once it has said where it notes what it does.
+
+        Without one it takes a task at a time: if it has ended, or has no descriptor left for that memory.
+        """
+        with suppress(ActorsError, OSError):
             journal = await actor.ref.ask(FunctionWorker.journal)
             if actor.running and worker.ready:
                 worker.has_line(LineReader(journal))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 import os
 import signal
+import sys
+import threading
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple
 
@@ -37,8 +39,8 @@ def run(
     """Run ``main(*args)`` to its end and return its result; this belongs under ``if __name__ == "__main__"``.
 
     SIGTERM cancels it, lets it end (a `System` drains), and exits 0; SIGINT does so and exits 130;
-    a second signal ends the process at once. Meanwhile the garbage collector looks for cycles at every 5,000
-    new containers, unless its thresholds have been set.
+    a second signal ends the process at once. A thread that is not the main one hears of no signals. Meanwhile
+    the garbage collector looks for cycles at every 5,000 new containers, unless its thresholds have been set.
 
     Args:
         main: an async function, or a `functools.partial` of one, with keywords for it.
@@ -48,12 +50,13 @@ def run(
 
     Raises:
         SystemExit: ended by a signal.
-        ActorsError: unknown backend.
+        ActorsError: unknown backend; *main* is no async function; multiprocessing imports the file.
     """
     _check_main(main)
     if importing_main():
         # A node imports this file for its classes; only the parent runs main.
         raise MainImportEnded
+    _refuse_while_multiprocessing_imports()
     with collecting_less_often():
         result: T = run_on(with_signals, main, args, backend=backend, uvloop=uvloop)
     return result
@@ -66,6 +69,16 @@ def _check_main(main: object) -> None:
         main.close()
         raise ActorsError("run takes an async function, not its result: run(main), not run(main())")
     raise ActorsError(f"run takes an async function, got {main!r}")
+
+
+def _refuse_while_multiprocessing_imports() -> None:
+    """Refuse to start the program again in each process that it starts with multiprocessing."""
+    process: Any = sys.modules.get("multiprocessing.process")
+    if process is not None and getattr(process.current_process(), "_inheriting", False):
+        raise ActorsError(
+            "multiprocessing imports this file for its functions, and the file calls run: put that under "
+            'if __name__ == "__main__":'
+        )
 
 
 def _checked(main: object, made: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
@@ -98,6 +111,8 @@ async def with_signals(
 
 
 async def _watch_signals(caught: list[signal.Signals], scope: anyio.CancelScope) -> None:
+    if threading.current_thread() is not threading.main_thread():
+        return  # signals are the main thread's: as `asyncio.run`, it runs without
     with anyio.open_signal_receiver(*_EXIT_CODES) as signals:
         async for number in signals:
             if caught:

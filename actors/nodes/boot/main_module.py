@@ -89,7 +89,6 @@ def install_main(description: dict[str, str]) -> None:
     """Note where the parent's main file is; it is imported when one of its names is used."""
     _STATE["main"] = description
     placeholder = _LazyMain("__main__")
-    placeholder.__dict__.update(__actors_node__=True)
     sys.modules["__main__"] = placeholder
 
 
@@ -119,14 +118,16 @@ def _load_main() -> ModuleType:
         module.__package__ = (
             description["module"].rpartition(".")[0] if spec is None else spec.parent
         )
-    sys.modules[MAIN_ALIAS] = module
+    placeholder = sys.modules["__main__"]
+    # Before it runs: it may import multiprocessing, which takes MAIN_ALIAS to be what `__main__` is then.
+    sys.modules["__main__"] = sys.modules[MAIN_ALIAS] = module
     _STATE["importing"] = True
     try:
         exec(code, module.__dict__)  # noqa: S102 - this is what importing a file by its path is
     except MainImportEnded:
         pass  # everything above the call of `actors.run` is defined
     except BaseException as error:
-        del sys.modules[MAIN_ALIAS]
+        sys.modules["__main__"] = sys.modules[MAIN_ALIAS] = placeholder
         if isinstance(error, RuntimeError) and any(text in str(error) for text in _STARTS_A_LOOP):
             raise InvalidSpec(
                 f"{module.__file__} starts its program while a node imports it for its classes: put "
@@ -135,7 +136,6 @@ def _load_main() -> ModuleType:
         raise
     finally:
         _STATE["importing"] = False
-    sys.modules["__main__"] = module
     return module
 
 
