@@ -487,8 +487,8 @@ class ActorHost:
             raise ImportError(f"importing {module} ended with sys.exit({error.code!r})") from error
         except AttributeError as error:
             main = sys.modules["__main__"]
-            if module != "__main__" or main.__name__ != MAIN_ALIAS:  # the error is the main file's own
-                raise
+            if module != "__main__" or main.__name__ != MAIN_ALIAS:
+                raise  # the error is the main file's own
             raise ImportError(
                 f"{main.__file__} has no {qualname} when a node imports it: is it under the guard "
                 'if __name__ == "__main__", or made later?'
