@@ -248,6 +248,7 @@ class Agent:
     async def _leave(self) -> None:
         assert self._left is not None
         await self._left
+        await self.listeners.drain()
         self.line.send("left", why="its agent was told to end")
         self._end("")
 

@@ -132,11 +132,9 @@ class AgentListeners:
             self._paused.add(paused)
             router.remove_node(node, dead=False)
 
-    def _share(
-        self, listener: str, here: str, slots: list[tuple[int, str]], ways: dict[str, Any]
-    ) -> None:
+    def _share(self, listener: str, slots: list[tuple[int, str]], **sharing: Any) -> None:
         """Know which place has which keys from now on."""
-        self._passing.share(listener, Sharing(here=here, slots=dict(slots), ways=ways))
+        self._passing.share(listener, Sharing(slots=dict(slots), **sharing))
 
     def _keep_slots(self, listener: str, slots: list[int]) -> None:
         """Forget the keys of all other slots."""
@@ -165,6 +163,10 @@ class AgentListeners:
         self._passing.leave()
         for listener in list(self._routers):
             self._stop_listening(listener)
+
+    async def drain(self) -> None:
+        """Return when what goes to nodes of other machines has ended, or has had its time."""
+        await self._passing.drain()
 
     def close(self) -> None:
         """Close all of them."""

@@ -10,6 +10,8 @@ import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from anyio import move_on_after
+
 from actors.machines.dial import dial
 from actors.machines.entrance import Entrance
 from actors.machines.relay import Relay
@@ -18,7 +20,7 @@ from actors.routing import Router, owner, proxy_header_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actors._base.loop import Loop
+    from actors._base.loop import Loop, Waiter
     from actors.machines.material import Material
     from actors.routing import Connection
     from actors.transport.channels.tls_session import TlsSession
@@ -38,9 +40,11 @@ class Sharing:
         here: this place.
         slots: the place of each slot that takes connections.
         ways: how other places take connections: host, port and ticket.
+        shutdown: seconds that connections have to end in order.
     """
 
     here: str = ""
+    shutdown: float = 0.0
     slots: dict[int, str] = field(default_factory=dict)
     ways: dict[str, tuple[str, int, str]] = field(default_factory=dict)
 
@@ -73,6 +77,7 @@ class Passing:
         self._ticket = ""
         self._sharing: dict[str, Sharing] = {}
         self._relays: set[Relay] = set()
+        self._none_left: Waiter | None = None
 
     def open(self, router: Router) -> tuple[str, int, str]:
         """Pass connections of a router on; return how this machine takes those of others.
@@ -136,9 +141,21 @@ class Passing:
         router.take_passed(theirs, key)
 
     def _relay(self, sock: socket.socket, session: TlsSession, first: bytes) -> None:
-        relay = Relay(self._loop, sock, session, first, self._relays.discard)
+        relay = Relay(self._loop, sock, session, first, self._relay_ended)
         if not relay.closed:
             self._relays.add(relay)
+
+    def _relay_ended(self, relay: Relay) -> None:
+        self._relays.discard(relay)
+        if not self._relays and self._none_left is not None and not self._none_left.done():
+            self._none_left.set_result(None)
+
+    async def drain(self) -> None:
+        """Return when nothing passes through here any more, or has had its time."""
+        self._none_left = self._loop.waiter()
+        with move_on_after(max((one.shutdown for one in self._sharing.values()), default=0.0)):
+            if self._relays:
+                await self._none_left
 
     def leave(self) -> None:
         """Take none any more: other machines serve them where they come."""

@@ -90,6 +90,7 @@ class PlacedRouter:
         """By name, and whether it gets connections."""
         self._addresses: dict[str, str] = {}
         self._ways: dict[str, list[Any]] = {}
+        self._shutdown = 0.0
         self._figures: dict[str, dict[str, Any]] = {}
         """By the key of a place: where it listens, how it takes what belongs to it, and what it has shown."""
 
@@ -242,10 +243,12 @@ class PlacedRouter:
             return
         ready = [node for node, takes in self._nodes.values() if takes]
         slots = [(node.slot, node.run.place.key) for node in ready if node.run.place is not None]
+        known = [node.run.node.spec.shutdown for node, _ in self._nodes.values()]
+        shutdown = self._shutdown = max(known, default=self._shutdown)
         for place in self._home.places_of(self.spec.nodes):
             if place.key in self._ways:
                 facts = {"here": place.key, "slots": slots, "ways": self._ways}
-                place.tell("share", listener=self.spec.name, **facts)
+                place.tell("share", listener=self.spec.name, shutdown=shutdown, **facts)
 
     def keep_slots(self, slots: set[int]) -> None:
         """Forget the keys of all other slots."""

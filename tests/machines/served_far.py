@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 from anyio import EndOfStream
 from anyio.abc import ByteStream
+
+from actors.testing import eventually
 
 __all__ = ["app", "who"]
 
@@ -21,6 +24,10 @@ async def who(stream: ByteStream) -> None:
         return
 
 
+def _begin() -> None:
+    Path(os.environ["BEGUN"]).touch()
+
+
 async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
     """Answer with the number of the process; echo over a WebSocket."""
     if scope["type"] == "websocket":
@@ -30,6 +37,9 @@ async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
         while (message := await receive())["type"] == "websocket.receive":
             await send({"type": "websocket.send", "text": message["text"]})
         return
+    if scope["path"] == "/slow":
+        _begin()
+        await eventually(Path(os.environ["GO"]).exists, within=60)
     body = str(os.getpid()).encode()
     headers = [(b"x-client", scope["client"][0].encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -122,6 +123,29 @@ async def test_what_another_machine_does_not_take_in_time_is_served_where_it_cam
         finally:
             os.kill(agent, signal.SIGCONT)
         assert (await _served(2, port, room))[0] == pids_of(system)["far/1"]
+
+
+async def test_an_agent_that_is_told_to_end_carries_on_what_passes_through_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port, begun, go = free_port(), tmp_path / "begun", tmp_path / "go"
+    monkeypatch.setenv("BEGUN", str(begun))
+    monkeypatch.setenv("GO", str(go))
+    async with system_with_events(far(2, _app(port), on=HOSTS, shutdown=60.0)) as (system, events):
+        room = next(room for room in ROOMS if owner(room.encode(), range(2)) == 1)
+        wanted, answers = pids_of(system)["far/1"], []
+
+        async def ask() -> None:
+            async with httpx2.AsyncClient(timeout=60.0) as client:
+                answers.append(await client.get(f"http://127.0.0.2:{port}/slow?room={room}"))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask)
+            await eventually(begun.exists, within=20)
+            os.kill(place_of(system, "far/0").pid, signal.SIGTERM)
+            await eventually(lambda: kinds(events, "node_replaced"), within=30)
+            go.touch()
+        assert [int(answer.text) for answer in answers] == [wanted]
 
 
 def test_a_key_of_here_or_of_a_place_that_nobody_reaches_is_not_passed_on() -> None:
