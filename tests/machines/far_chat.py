@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.machines.parted_system import PartedSystem
+from tests.machines.parted_system import LATE, PartedSystem
 from tests.machines.virtual_network import VirtualNetwork
 from tests.scripts import ROOT
 
@@ -37,20 +37,26 @@ class FarChat:
         self.crowd = crowd
         self._numbers = iter(range(1_000_000))
 
-    def _pids(self, of: str) -> dict[str, Any]:
-        name = f"pids {next(self._numbers)}"
-        self.parent.do("pids", name)
-        found: dict[str, Any] = self.parent.heard(name=name)[of]
-        return found
+    def _pid(self, of: str, name: str) -> int:
+        """Return the process of a node or an agent, when there is one."""
+        until = time.monotonic() + LATE
+        while time.monotonic() < until:
+            question = f"pids {next(self._numbers)}"
+            self.parent.do("pids", question)
+            pid = self.parent.heard(name=question)[of].get(name)
+            if pid is not None:
+                return int(pid)
+            time.sleep(0.1)
+        raise AssertionError(f"there is no {name}")
 
     def kill_node(self, node: str) -> None:
         """Kill a node, and wait until it is there again."""
-        self._end(self._pids("pids")[node], "node_ready", node=node)
+        self._end(self._pid("pids", node), "node_ready", node=node)
 
     def kill_agent(self, place: str) -> None:
         """Kill an agent, and wait until another is there, and its nodes."""
         number = place.partition("@")[2]
-        self._end(self._pids("agents")[place], "node_ready", node=f"web/{number}")
+        self._end(self._pid("agents", place), "node_ready", node=f"web/{number}")
 
     def _end(self, pid: int, event: str, **facts: Any) -> None:
         os.kill(pid, signal.SIGKILL)
