@@ -6,7 +6,6 @@ Rule 2: a connection is passed on once, before anything was read of it. If that 
 
 from __future__ import annotations
 
-import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,9 +14,10 @@ from anyio import move_on_after
 from actors.machines.dial import dial
 from actors.machines.entrance import Entrance
 from actors.machines.relay import Relay
-from actors.routing import Router, owner, proxy_header_of
+from actors.routing import Router, owner, passed_pair, proxy_header_of
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
     from actors._base.loop import Loop, Waiter
@@ -134,9 +134,11 @@ class Passing:
         if not isinstance(router, Router) or not router.address:
             session.close()
             return
-        ours, theirs = socket.socketpair()
-        for end in (ours, theirs):
-            end.setblocking(False)
+        try:
+            ours, theirs = passed_pair()
+        except OSError:  # no descriptor is free
+            session.close()
+            return
         self._relay(ours, session, b"")
         router.take_passed(theirs, key)
 

@@ -69,6 +69,7 @@ from actors.routing.listen.bind import probe
 from actors.routing.listen.fd_limit import nearly_full
 from actors.routing.listen.inherited import inherited_names
 from actors.routing.listen.listener import Listener, listen, passes_on
+from actors.routing.listen.passed_socket import passed_pair
 from actors.routing.listen.tls import Tls
 from actors.routing.policy.bound import learns
 from actors.routing.policy.policy import (
@@ -178,6 +179,7 @@ __all__ = [
     "node_policy",
     "owner",
     "parse_address",
+    "passed_pair",
     "passes_on",
     "path",
     "policy_from",

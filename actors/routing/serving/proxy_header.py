@@ -14,8 +14,8 @@ from anyio.abc import ByteStream, SocketAttribute
 
 from actors.routing.events import ProxyHeaderMissing
 from actors.routing.interfaces import Report
-from actors.routing.listen.address import Inet
 from actors.routing.listen.listener import Listener
+from actors.routing.listen.passed_socket import is_passed_on
 from actors.routing.sticky.client_address import plain_address
 from actors.routing.sticky.http_head import HEAD_LIMIT, NEED_MORE
 from actors.routing.sticky.proxy_protocol import ProxyHeader, proxy_header
@@ -34,14 +34,10 @@ class ProxyHeaderReader:
         self._report = report
         self._reported = False
         self._always = spec.proxy_protocol
-        self._of_unix_sockets = isinstance(spec.where, Inet)
 
     def expects(self, sock: socket.socket) -> bool:
-        """Whether a connection begins with a header: by its listener, or as another machine has passed it on.
-
-        Those come by a Unix socket, to a listener that has none.
-        """
-        return self._always or (self._of_unix_sockets and sock.family == socket.AF_UNIX)
+        """Whether a connection begins with a header: by its listener, or as a machine has passed it on."""
+        return self._always or is_passed_on(sock)
 
     async def read(self, connection: int, sock: socket.socket) -> ProxyHeader | None:
         """Return the header of *sock*, which is non-blocking; None if it does not come in time."""
