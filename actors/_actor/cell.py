@@ -312,6 +312,7 @@ class Cell(_CellTwin):
         kwargs: dict[str, Any],
         ended: Ended,
         *,
+        fence: int,
         shutdown: float = 5.0,
         chain: tuple[tuple[int, str], ...] = (),
         state: tuple[Any, ...] = (),
@@ -321,6 +322,7 @@ class Cell(_CellTwin):
 
         Its `on_start` gets *state*, which the last one handed over; *renewed* takes what this one hands over.
         What it asks there of the actors in *chain*, which wait for this start, is refused.
+        *fence* is greater than that of every incarnation before it, wherever that ran.
         An incarnation that has not ended is one that the supervisor, on another node, has given up.
 
         Raises:
@@ -335,7 +337,7 @@ class Cell(_CellTwin):
         self.shutdown = shutdown
         loop = self.host.loop
         ready = loop.waiter()
-        incarnation = self.incarnation = Incarnation(self, self.number, ready, ended)
+        incarnation = self.incarnation = Incarnation(self, self.number, fence, ready, ended)
         incarnation.renewal.state, incarnation.renewal.keep = state, renewed
         turn = incarnation.message_loop.turn
         turn.starting, turn.chain = True, chain

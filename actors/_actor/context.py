@@ -62,6 +62,26 @@ class Context:
         return self._incarnation.number
 
     @property
+    def fence(self) -> int:
+        """A number that grows with each incarnation of this actor, wherever it runs: for databases and locks.
+
+        What this incarnation sends to somebody outside of the system may arrive when it is over and the next
+        one runs, perhaps on another machine. Only the receiver can refuse it then, by the greatest fence that
+        it has seen::
+
+            update account set balance = $1, fence = $2 where id = $3 and fence <= $2
+
+        It grows with every restart, reload and move to another node, also where the actor ended for good and
+        another one has its name. Fences of different actors are not to be compared, and a child without a name
+        is another actor each time that it is spawned.
+
+        It has between 2**50 and 2**53: a BIGINT, or a number of JavaScript. A system that is started again goes
+        on above the one before, unless the clock of its machine was set back. (A fencing token: M. Kleppmann,
+        *Designing Data-Intensive Applications*, chapter 8.)
+        """
+        return self._incarnation.fence_number
+
+    @property
     def callers(self) -> tuple[str, ...]:
         """The names of the actors that had this one started, its spawner first, then who waited for that.
 

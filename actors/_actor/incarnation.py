@@ -70,15 +70,19 @@ class Incarnation:
     Args:
         cell: whose run this is.
         number: 1 for the first start, one more for each restart.
+        fence: see `Context.fence`.
         ready: resolved when the actor takes messages, or fails if it does not start.
         ended: called once with the end of a started incarnation.
     """
 
-    def __init__(self, cell: CellInterface, number: int, ready: Waiter, ended: Ended) -> None:
+    def __init__(
+        self, cell: CellInterface, number: int, fence: int, ready: Waiter, ended: Ended
+    ) -> None:
         host = cell.host
         self.cell = cell
         self.ref: Ref[Any] = cell.ref
         self.number = number
+        self.fence_number = fence
         self.exit: Exit | None = None
         self.voluntary: bool = False
         self.children: Any = None

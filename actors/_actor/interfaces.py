@@ -87,6 +87,7 @@ class IncarnationInterface(Sender, Protocol):
 
     ref: Ref[Any]
     number: int
+    fence_number: int
     cell: CellInterface
     loop: Loop
     exit: Exit | None

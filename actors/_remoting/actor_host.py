@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 
     from actors._actor.cell import Cell
     from actors._actor.interfaces import CellInterface, IncarnationInterface
+    from actors._base.fences import Fences
     from actors._base.loop import Loop, Waiter
     from actors._messaging.context_propagation import Propagation
     from actors._messaging.mailbox_options import MailboxOption
@@ -110,6 +111,7 @@ class ActorHost:
         before_naming: called before a link names a class or function for the first time.
         services: the system that this node is part of.
         ended: how actors ended, of this node or as others told, the latest few thousand.
+        fences: of the actors that are started by this process alone.
         activity: tells the watch of the loop when code of an actor begins to run.
         supervised: every actor that this process supervises, wherever it runs, by its number.
         argument_decoder, argument_encoder: for constructor arguments; None for one that has introduced a class.
@@ -121,6 +123,7 @@ class ActorHost:
     """Whether links to other processes may have rings: this loop is the main one of its process."""
 
     new_remote_actor: Callable[[PeerInterface, Ref[Any]], RemoteActor]
+    fences: Fences
 
     def __init__(
         self,

@@ -102,6 +102,11 @@ def release_name(name: str, uid: int, /) -> None:
     """Free the name, if the actor *uid* has it."""
 
 
+@_call(_PARENT)
+async def new_fence() -> int:
+    """Return a number greater than those of all starts before; see `Context.fence`."""
+
+
 @_note(_PARENT)
 def actor_killed(uid: int, actor: str, node: str, after: float, by: str, /) -> None:
     """An actor of another node is to end in *after* seconds: see that its node hears of it."""
@@ -314,6 +319,7 @@ async def start_actor(  # noqa: PLR0917 - wire fields
     path: str,
     mailbox: int | list[Any],
     incarnation: int,
+    fence: int,
     shutdown: float,
     arguments: Sequence[bytes | SharedBuffer],
     chain: Chain,

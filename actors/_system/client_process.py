@@ -163,6 +163,10 @@ class ClientProcess(LinkedProcess):
         """Refuse: it has no actors, and owns no names."""
         refuse(f"claim {ref.name!r}")
 
+    async def new_fence(self) -> int:
+        """Refuse: it starts no actors."""
+        refuse("start an actor")
+
     async def stop_node(self, name: str, grace: float | None) -> None:
         """Refuse."""
         del grace

@@ -78,6 +78,7 @@ class NodeServices:
         state.host.deadlock_probe.pass_to_start = self._probe_start
         handlers.on_call(ops.claim_name, self._claim)
         handlers.on_note(ops.release_name, self._release)
+        handlers.on_call(ops.new_fence, lambda _: state.new_fence())
         handlers.on_call(ops.wait_ended, self._wait_ended)
         handlers.on_note(ops.actor_ended, self._actor_ended)
         handlers.on_call(ops.actor_renewed, self._actor_renewed)

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from actors._base.event_log import LogSubscriber
 from actors._base.events import DelayedDelivery, Event, EventBus, event_of
+from actors._base.fences import Fences
 from actors._base.often import Often
 from actors._messaging.context_propagation import Propagation
 from actors._messaging.registry import Registry
@@ -92,6 +93,7 @@ class SystemState:
             extras=EXTRAS,
         )
         self.host.main_problem = main_problem
+        self.host.fences = Fences()
         self.host.has_rings = True
         self.launcher: Launchers = Launchers(loop, self.event)
         self.bus: EventBus = EventBus(loop)
@@ -138,6 +140,10 @@ class SystemState:
         """
         self.registry.claim(ref.name)
         self.registry.settle(ref.name, ref)
+
+    async def new_fence(self) -> int:
+        """Return a number greater than those of all starts before, on every node."""
+        return self.host.fences.next()
 
     # -- events --------------------------------------------------------------------------------
 

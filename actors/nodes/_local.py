@@ -34,6 +34,7 @@ async def start_cell(host: ActorHost, actor: ActorStart, ended: Ended) -> None:
         actor.args,
         actor.kwargs,
         ended,
+        fence=await host.services.new_fence() if actor.named else host.fences.next(),
         shutdown=actor.shutdown,
         chain=actor.chain,
         state=state_for(host, cell, actor.state),

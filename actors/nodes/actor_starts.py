@@ -77,6 +77,7 @@ class ActorStarts:
         path: str,
         mailbox: int | list[Any],
         incarnation: int,
+        fence: int,
         shutdown: float,
         arguments: Sequence[bytes | SharedBuffer],
         chain: ops.Chain,
@@ -92,7 +93,7 @@ class ActorStarts:
         cell.number = incarnation - 1
         waiting = tuple((number, waiter) for number, waiter in chain)
         restored = state_for(self._host, cell, state)
-        await self._run(cell, arguments, shutdown, waiting, restored)
+        await self._run(cell, arguments, shutdown, waiting, fence, restored)
 
     async def _run(
         self,
@@ -100,6 +101,7 @@ class ActorStarts:
         arguments: Sequence[bytes | SharedBuffer],
         shutdown: float,
         chain: tuple[tuple[int, str], ...],
+        fence: int,
         state: tuple[Any, ...] = (),
     ) -> None:
         """Run the next incarnation; return when it is ready, and tell the parent how it ends."""
@@ -118,7 +120,14 @@ class ActorStarts:
         # Unpacked at every start, so that no incarnation sees what an earlier one changed in them.
         args, kwargs = unpack_arguments(self._host, arguments)
         await cell.start(
-            args, kwargs, ended, shutdown=shutdown, chain=chain, state=state, renewed=renewed
+            args,
+            kwargs,
+            ended,
+            fence=fence,
+            shutdown=shutdown,
+            chain=chain,
+            state=state,
+            renewed=renewed,
         )
 
     def _cell(self, uid: int, name: str, path: str, sent: int | list[Any]) -> Cell:
@@ -184,7 +193,9 @@ class ActorStarts:
             arguments,
         )
         try:
-            await self._run(cell, arguments, shutdown, waiting_chain())
+            # Later ones are the parent's to give, and greater than what it gave to this run at its start.
+            fence = host.fences.first
+            await self._run(cell, arguments, shutdown, waiting_chain(), fence)
             parent.note(ops.actor_started, uid)
             await parent.control_written()
         except BaseException as error:

@@ -136,7 +136,9 @@ class ChildActors:
         try:
             if name is not None:
                 await host.services.claim(cell.ref)
-            life = SupervisedActor(self, self._local, cell.ref, cls, args, kwargs)
+            life = SupervisedActor(
+                self, self._local, cell.ref, cls, args, kwargs, named=name is not None
+            )
             spec = ChildSpec(
                 name=key,
                 start=life.new_run,

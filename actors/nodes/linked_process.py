@@ -189,6 +189,10 @@ class LinkedProcess:
         """
         await self.parent.call(ops.claim_name, ref)
 
+    async def new_fence(self) -> int:
+        """Return a number greater than those of all starts before, on every node."""
+        return await self.parent.call(ops.new_fence)
+
     def stop_actor(self, ref: Ref[Any]) -> None:
         """Have the parent remember a stop, and end the actor now if it is between two runs."""
         self.parent.note(ops.stop_supervised, ref.uid)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from actors._base.errors import InvalidSpec
 from actors._base.fault_handler import faulthandler
+from actors._base.fences import Fences
 from actors._base.log import write_lines_to
 from actors._base.log_config import LogConfig, apply_log_config
 from actors._base.std_logging import hand_to_handlers, join_logging
@@ -167,6 +168,7 @@ class NodeProcess(LinkedProcess):
             extras=extras,
         )
         host.address = config["address"]
+        host.fences = Fences(config["fence"])
         host.new_child_actors = self.new_child_actors
         super().__init__(host, config["parent"])
         self.router_link: Link = self.parent

@@ -49,6 +49,7 @@ class SupervisedActor:
     """One actor over all its restarts, and what it takes to start it again.
 
     Attributes:
+        named: whether its name was given to it by one that started it, on its own node.
         incarnation: the number of the current run, from 1; 0 before the first.
         end: how it ended for good, None until then.
         running: whether a run of it takes messages; None before the first does.
@@ -75,6 +76,7 @@ class SupervisedActor:
         "incarnation",
         "kept",
         "kwargs",
+        "named",
         "on_change",
         "owner",
         "place",
@@ -101,7 +103,9 @@ class SupervisedActor:
         *,
         arguments: Sequence[bytes | SharedBuffer] = (),
         shutdown: float = 5.0,
+        named: bool = False,
     ) -> None:
+        self.named: bool = named
         self.owner: SupervisedActorOwner = owner
         self.place: ActorPlacement = place
         self.ref: Ref[Any] = ref
