@@ -108,10 +108,11 @@ bench: $(DEV_STAMP)
 	@exec $(BIN)/python -m benchmarks --rounds $(ROUNDS) $(BENCH)
 
 # `-s`: what a soak has counted is printed. Each of them ends by a timeout of its own. Atheris lets coverage
-# guide the fuzzing; where there is none for this Python, that one test is skipped.
+# guide the fuzzing, and Ray is a quarter of a gigabyte; where there is none for this Python, their tests are skipped.
 soak: $(DEV_STAMP)
 	@$(PIP) install --only-binary :all: 'atheris>=3' || echo 'no atheris for this Python'
-	@exec $(BIN)/python -m pytest -m soak -s -o faulthandler_timeout=0 tests/soak
+	@$(PIP) install --only-binary :all: --editable '.[ray]' || echo 'no Ray for this Python'
+	@exec $(BIN)/python -m pytest -m soak -s -o faulthandler_timeout=0 tests/soak tests/engines
 
 # Does some test notice when the code is wrong? The named mutants, then as many of the generated ones as
 # there is time for, in random order.

@@ -10,12 +10,12 @@ from typing import Final
 
 from benchmarks._broadcast import BURST, LARGE, SINGLE
 from benchmarks._harness import ROOT, Benchmark, BenchmarkError, Figures, Limit, Program, Target
+from benchmarks._machines import MACHINES, WITHOUT_RING
 from benchmarks._sides import PEER_PYTHON, erlang_peer, node_peer, ours, python_peer, stdlib
 from benchmarks.ours import router
 
 _APP: Final = "benchmarks.ours.asgi_app:app"
 _IN_PYTHON: Final = {"ACTORS_SPEEDUPS": "0"}
-_WITHOUT_RING: Final = {"ACTORS_RING_AT": "0"}
 
 
 def _tells(number: float, mapping: float, instance: float) -> tuple[Target, ...]:
@@ -93,7 +93,7 @@ def _process_in_python() -> Benchmark:
 def _process_without_ring() -> Benchmark:
     return Benchmark(
         name="process-without-ring",
-        ours=ours("node", "process", called="ours, without rings", variables=_WITHOUT_RING),
+        ours=ours("node", "process", called="ours, without rings", variables=WITHOUT_RING),
         peer=node_peer("Node cluster IPC", "node_messages.js", "cluster"),
         targets=(Target(metric="ask us", at_most=1.0),),
     )
@@ -104,28 +104,8 @@ def _ring() -> Benchmark:
     return Benchmark(
         name="ring",
         ours=ours("node", "process"),
-        peer=ours("node", "process", called="without rings", variables=_WITHOUT_RING),
+        peer=ours("node", "process", called="without rings", variables=WITHOUT_RING),
         targets=(Target(metric="tell/s", at_least=0.9), Target(metric="ask us", at_most=1.1)),
-    )
-
-
-def _tls() -> Benchmark:
-    """Return what TLS between two machines costs beside the least that it can, both on this one."""
-    command = (sys.executable, "-m", "benchmarks.peers.stdlib_tls")
-    return Benchmark(
-        name="tls",
-        ours=ours("node", "hosts", called="ours, over TLS"),
-        peer=Program(name="asyncio over TLS", command=command),
-        targets=(Target(metric="ask us", at_most=1.6),),
-    )
-
-
-def _tls_beside_process() -> Benchmark:
-    return Benchmark(
-        name="tls-beside-process",
-        ours=ours("node", "hosts", called="ours, over TLS"),
-        peer=ours("node", "process", called="without rings", variables=_WITHOUT_RING),
-        targets=(Target(metric="ask us", at_most=2.5),),
     )
 
 
@@ -541,8 +521,7 @@ CATALOGUE: Final[dict[str, Callable[[], Benchmark]]] = {
     "process-in-python": _process_in_python,
     "process-without-ring": _process_without_ring,
     "ring": _ring,
-    "tls": _tls,
-    "tls-beside-process": _tls_beside_process,
+    **MACHINES,
     "thread": _thread,
     "payloads": _payloads,
     "big-tells": _big_tells,

@@ -236,12 +236,13 @@ def _priority_of_sender(sender: WaitingSender) -> int:
 class WaitQueue:
     """Senders waiting for room, first come first served; of a mailbox by *priority* in its order."""
 
-    __slots__ = ("_make_waiter", "_priority", "turns", "waiting")
+    __slots__ = ("_make_waiter", "_priority", "leaves_machine", "turns", "waiting")
 
     def __init__(self, make_waiter: Callable[[], Waiter], *, priority: bool = False) -> None:
         self._make_waiter = make_waiter
         self._priority = priority
         self.turns: SenderTurns | None = None
+        self.leaves_machine: bool = False  # whether what waits here goes to another machine
         self.waiting: deque[WaitingSender] = _NOBODY
 
     def take_turns(self, loop: Loop, places: int, refill: Callable[[], object]) -> None:
@@ -293,7 +294,9 @@ class WaitQueue:
     ) -> tuple[Any, Any, Any]:
         original = envelope.args, envelope.kwargs
         try:
-            envelope.args, envelope.kwargs, held = hold_args(*original, leaves=leaves)
+            envelope.args, envelope.kwargs, held = hold_args(
+                *original, leaves=leaves, leaves_machine=self.leaves_machine
+            )
         except Unsendable as error:
             raise not_sendable(error) from error
         if self.waiting is _NOBODY:

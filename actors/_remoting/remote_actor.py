@@ -329,7 +329,9 @@ class RemoteActor(_RemoteActorTwin):
 
     def _waiting_room(self) -> WaitQueue:
         """Return the senders that wait, for one more: they take turns from now on."""
-        line = self.wait_queue
+        line, link = self.wait_queue, self.peer.link
+        # While there is no link, nobody knows; what cannot go is refused when its turn comes then.
+        line.leaves_machine = link is not None and link.far
         if line.turns is None:
             line.take_turns(self.peer.host.loop, self.ref.mailbox, self.send_waiting)
         return line

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from actors.machines.control_line import Record
     from actors.nodes import Link
 
-__all__ = ["Agent", "main", "run_agent"]
+__all__ = ["Agent", "main", "run_agent", "take_over_path"]
 
 _REAPING: Final = 5.0
 """Seconds that the nodes have to be gone once they are killed."""
@@ -300,7 +300,7 @@ def run_agent(join: Join) -> int:
     return run_on(_serve, join, uvloop=False)
 
 
-def _take_over_path() -> None:
+def take_over_path() -> None:
     """Give this program the PYTHONPATH of the one that made the system; `sys.path` has what that had."""
     own = os.environ.pop(PARENTS_PATH, None)
     if own:
@@ -311,7 +311,7 @@ def _take_over_path() -> None:
 
 def main() -> None:
     """Read how to join from stdin, and be an agent."""
-    _take_over_path()
+    take_over_path()
     try:
         join = Join.from_text(sys.stdin.readline())
     except ValueError as error:

@@ -18,6 +18,7 @@ from actors.machines.entrance import Entrance
 from actors.machines.hosts_engine import HostsEngine, host_count
 from actors.machines.lease_server import LeaseServer
 from actors.machines.place import Place
+from actors.machines.ray_engine import RayEngine
 from actors.machines.wire_version import skew_of
 from actors.supervisors import BackoffState
 
@@ -340,4 +341,5 @@ def _not_built(name: str) -> Callable[[Loop], Engine]:
 _ENGINES: Final[dict[str, Callable[[Loop], Engine]]] = {
     "hosts": HostsEngine,
     "join": _not_built("join"),
+    "ray": RayEngine,
 }

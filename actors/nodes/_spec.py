@@ -23,7 +23,7 @@ NodeKind: TypeAlias = Literal["process", "thread", "interpreter"]
 """What a node that is started can be."""
 _KINDS: Final = get_args(NodeKind)
 _INTERPRETERS: Final = (3, 14)
-ENGINES: Final = ("hosts", "join")
+ENGINES: Final = ("hosts", "join", "ray")
 """The engines that are part of this package, by their names."""
 MOST: Final = 1024
 SILENT_AFTER: Final = 30.0

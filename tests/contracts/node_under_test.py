@@ -12,6 +12,11 @@ from tests.contracts.contract_actors import Gate
 A = TypeVar("A", bound=Actor)
 
 
+def is_far(node: str) -> bool:
+    """Whether the node of this name is as on another machine."""
+    return node.startswith("far/")
+
+
 class NodeUnderTest:
     """Spawns on its kind of node, and ends what a test has left running."""
 
@@ -25,6 +30,11 @@ class NodeUnderTest:
     def remote(self) -> bool:
         """Whether messages to it go over a link."""
         return self.on != self.system.node.name
+
+    @property
+    def far(self) -> bool:
+        """Whether it is as on another machine, which sockets and shared memory cannot reach."""
+        return is_far(self.on)
 
     async def spawn(self, cls: Callable[..., A], *args: Any, **options: Any) -> Ref[A]:
         ref = await self.system.spawn(cls, *args, **{"on": self.on, **options})

@@ -16,6 +16,7 @@ from actors.errors import NotSendable
 from actors.testing import Recorder
 from actors.transport import FRAME_LIMIT
 from tests.contracts.contract_actors import Gate
+from tests.contracts.node_under_test import is_far
 
 SMALL: Final = 1_000
 LARGE: Final = 120_000
@@ -80,6 +81,13 @@ KINDS: Final[dict[str, Callable[[int], Any]]] = {
     "shared buffer": _shared,
 }
 MOVED: Final = ("moved buffer", "moved bytearray")
+SHARED: Final = ("shared buffer",)
+"""What cannot leave its machine."""
+
+
+def kinds_on(node: str) -> list[str]:
+    """The payloads that a node of this name can be sent, and can send."""
+    return [kind for kind in KINDS if not (is_far(node) and kind in SHARED)]
 
 
 def seen(value: Any) -> tuple[Any, ...]:
@@ -168,8 +176,12 @@ class PayloadActor(Actor):
         return Box.around(KINDS[kind](size))
 
     async def give_all(self, size: int) -> AsyncIterator[Any]:
-        for make in KINDS.values():
-            yield make(size)
+        for kind in kinds_on(self.context.node):
+            yield KINDS[kind](size)
+
+    async def give_each(self, kinds: list[str]) -> AsyncIterator[Any]:
+        for kind in kinds:
+            yield KINDS[kind](SMALL)
 
     async def born_with(self) -> Any:
         return seen(self.given)
@@ -177,10 +189,9 @@ class PayloadActor(Actor):
     async def crash(self) -> None:
         raise RuntimeError("boom")
 
-    async def publish(self, topic: str, size: int) -> None:
-        for kind, make in KINDS.items():
-            if kind not in MOVED:
-                current().topic(topic).publish(make(size))
+    async def publish(self, topic: str, kinds: list[str], size: int) -> None:
+        for kind in kinds:
+            current().topic(topic).publish(KINDS[kind](size))
 
     async def listen(self, topic: str, probe: Ref[PayloadActor], count: int) -> None:
         async def values() -> None:
@@ -193,7 +204,8 @@ class PayloadActor(Actor):
 
     async def accept(self, things: dict[str, list[Any]]) -> list[Any]:
         (given,) = things.values()
-        given[2].close()
+        for sock in given[2:]:
+            sock.close()
         return [seen(thing) for thing in given[:2]]
 
     async def give_kept(self) -> Any:

@@ -18,7 +18,7 @@ from anyio.streams.tls import TLSStream
 from actors import Ref, move
 from actors.errors import Moved, NotSendable, StillViewed
 from tests.contracts.contract_actors import Gate
-from tests.contracts.node_under_test import NodeUnderTest
+from tests.contracts.node_under_test import NodeUnderTest, send
 from tests.contracts.stream_actor import StreamActor, hear, refused
 
 pytestmark = pytest.mark.within(40)
@@ -41,6 +41,7 @@ async def _line(kind: str) -> AsyncIterator[tuple[Any, Any]]:
 
 
 KINDS = ("tcp", "unix")
+CANNOT_LEAVE = "cannot leave this machine"
 
 
 async def _half_read(ours: Any, far: Any) -> None:
@@ -212,7 +213,8 @@ async def test_one_that_is_closed_or_twice_in_a_message_is_not_moved(
 async def test_it_travels_in_messages_only_and_never_as_a_copy(node: NodeUnderTest) -> None:
     operator = await node.spawn(StreamActor)
     async with _line("tcp") as (ours, far):
-        with pytest.raises(NotSendable, match="can be sent in messages only"):
+        text = CANNOT_LEAVE if node.far else "can be sent in messages only"
+        with pytest.raises(NotSendable, match=text):
             await node.spawn(StreamActor, move(ours))
         with pytest.raises(NotSendable, match="sent more than once"):
             node.system.topic("lines").publish(move(ours))
@@ -248,4 +250,23 @@ async def test_what_became_a_dead_letter_is_closed(node: NodeUnderTest, kind: st
         await operator.stop(grace=0.05)
         with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
             await far.receive()
+    await gate.ask(Gate.open)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_one_that_cannot_leave_its_machine_goes_on_here(
+    node: NodeUnderTest, kind: str
+) -> None:
+    if not node.far:
+        return
+    operator = await node.spawn(StreamActor)
+    busy, gate = await _busy(node)
+    async with _line(kind) as (ours, far):
+        for verb in ("ask", "tell", "tell_nowait"):
+            with pytest.raises(NotSendable, match=rf"args\[0\]\['line'\].*{CANNOT_LEAVE}"):
+                await send(operator, verb, StreamActor.take, {"line": move(ours)})
+        with pytest.raises(NotSendable, match=CANNOT_LEAVE):
+            await busy.within(20).tell(StreamActor.take, move(ours))
+        await far.send(b"still")
+        assert await hear(ours, 5) == b"still"
     await gate.ask(Gate.open)

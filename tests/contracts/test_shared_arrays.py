@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 
 from actors import Actor, SharedArray, SharedBuffer, current
+from actors.errors import NotSendable
 from actors.testing import eventually
 from tests.contracts.node_under_test import NodeUnderTest
+from tests.contracts.payloads import PayloadActor
 from tests.transport.sample_values import open_fds
 from tests.transport.shared_memory import mapped
 
 TABLE = np.arange(60_000, dtype="<f4").reshape(200, 300)
+CANNOT_LEAVE = "cannot leave this machine"
 TOTAL = float(TABLE.sum(dtype="f8"))
 
 
@@ -89,6 +92,19 @@ async def test_what_an_actor_is_made_of_is_there_again_after_a_crash_and_for_its
     await reader.tell(Reader.crash)
     assert await reader.ask(Reader.total) == TOTAL
     assert made.counters[0].atomics.load(0) == 3
+
+
+async def test_it_cannot_leave_its_machine(node: NodeUnderTest) -> None:
+    if not node.far:
+        return
+    made = spec()
+    for value in (made, made.table):
+        with pytest.raises(NotSendable, match=rf"args\[0\].*{CANNOT_LEAVE}"):
+            await node.spawn(PayloadActor, value)
+    porter = await node.spawn(PayloadActor)
+    with pytest.raises(NotSendable, match=rf"args\[0\]\.table.*{CANNOT_LEAVE}"):
+        await porter.ask(PayloadActor.look, made)
+    assert np.array_equal(made.table.array, TABLE)
 
 
 async def test_its_memory_is_freed_with_the_last_who_has_it(node: NodeUnderTest) -> None:

@@ -70,7 +70,9 @@ class Of(Holding):
 @pytest.mark.parametrize("kind", GROUPS)
 async def test_they_grow_over_kills_reloads_and_moves(kind: str) -> None:
     tree = [child(Holder, name="holder", on="box")]
-    async with running_system(Topology(children=tree, nodes=[GROUPS[kind]], patience=60.0)) as system:
+    async with running_system(
+        Topology(children=tree, nodes=[GROUPS[kind]], patience=60.0)
+    ) as system:
         holder = await system.lookup("holder", Holder)
         assert holder is not None
         found = [await holder.ask(Holder.fences)]

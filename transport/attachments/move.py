@@ -75,6 +75,8 @@ class MovePhase:
         """Whether the message waits for room first: what it moves is kept, to be moved back if need be."""
         self.leaves_process = False
         """Whether the message leaves this process: marks stay, and local values are refused."""
+        self.leaves_machine = False
+        """Whether it leaves this machine: descriptors and shared memory are refused."""
         self.sent_to_many = False
         """Whether it is sent more than once: then nothing can be moved."""
         self.reused = False
@@ -95,6 +97,8 @@ class MovePhase:
             raise Unsendable("", value, ONE_OWNER)
         if self.reused and type(value) not in (Buffer, bytearray):
             raise Unsendable("", value, NO_DESCRIPTORS)
+        if self.leaves_machine and type(value) not in (Buffer, bytearray):
+            raise Unsendable("", value, CANNOT_LEAVE)
         if self._marks is not None:
             self._marks.append(mark)
             return None

@@ -56,7 +56,7 @@ def snapshot_to_keep(value: Any, root: str = "value") -> Any:
 
 
 def hold_args(
-    args: tuple[Any, ...], kwargs: dict[str, Any], *, leaves: bool
+    args: tuple[Any, ...], kwargs: dict[str, Any], *, leaves: bool, leaves_machine: bool = False
 ) -> tuple[tuple[Any, ...], dict[str, Any], HeldSnapshot]:
     """As `snapshot_args`, for a message that waits for room and may not be sent after all.
 
@@ -64,6 +64,7 @@ def hold_args(
         args: of the call.
         kwargs: of the call.
         leaves: whether the message leaves this process: then marks stay, and local values are refused.
+        leaves_machine: whether it leaves this machine: then descriptors and shared memory are refused, too.
 
     Returns:
         the arguments, and what was moved.
@@ -71,10 +72,10 @@ def hold_args(
     if not kwargs and _leaves(map(type, args)):
         return args, kwargs, _NOTHING_MOVED
     phase = current_phase()
-    phase.undoable, phase.leaves_process = True, leaves
+    phase.undoable, phase.leaves_process, phase.leaves_machine = True, leaves, leaves_machine
     try:
         args, kwargs = snapshot_args(args, kwargs)
     finally:
-        phase.undoable = phase.leaves_process = False
+        phase.undoable = phase.leaves_process = phase.leaves_machine = False
         moved = phase.take_moved()
     return args, kwargs, HeldSnapshot(moved)

@@ -13,6 +13,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from actors.transport.attachments.move import (
+    CANNOT_LEAVE,
     Move,
     MovePhase,
     MovesFound,
@@ -353,6 +354,12 @@ def _local(value: Local[Any], _depth: int) -> Any:
     return value.value
 
 
+def _shared(value: Any, _depth: int) -> Any:
+    if current_phase().leaves_machine:
+        raise Unsendable("", value, CANNOT_LEAVE)
+    return value
+
+
 def _instance(schema: ClassSchema) -> _Copier:
     """The copier of a class with fields, made once per class."""
     fields, by_reference = schema.fields, schema.immutable
@@ -460,8 +467,8 @@ _COPIERS: Final[dict[type, _Copier]] = {
     Local: _needs_codec(_local),
     Move: _needs_codec(lambda mark, _depth: current_phase().move(mark)),
     Buffer: _needs_codec(_buffer),
-    SharedArray: _needs_codec(_same),
-    SharedBuffer: _needs_codec(_same),
+    SharedArray: _needs_codec(_shared),
+    SharedBuffer: _needs_codec(_shared),
 }
 
 for _cls in SCALARS.keys() - {ZoneInfo, memoryview}:
