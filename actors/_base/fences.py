@@ -7,6 +7,11 @@ time, so that a system that is started again goes on above the one before.
 from __future__ import annotations
 
 import time
+from itertools import count
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["Fences"]
 
@@ -20,15 +25,11 @@ class Fences:
 
     Attributes:
         first: the same.
+        next: returns a number greater than all before it.
     """
 
-    __slots__ = ("_last", "first")
+    __slots__ = ("first", "next")
 
     def __init__(self, first: int | None = None) -> None:
         self.first: int = time.time_ns() // 1000 if first is None else first
-        self._last = self.first
-
-    def next(self) -> int:
-        """Return a number greater than all before it."""
-        self._last += 1
-        return self._last
+        self.next: Callable[[], int] = count(self.first + 1).__next__

@@ -28,6 +28,8 @@ __all__ = ["CHECK", "certain_death", "main"]
 
 CHECK: Final = "check"
 """The argument of a process that only says what Ray thinks of the options on its standard input."""
+_ENDS_WITHIN: Final = 5.0
+"""Seconds that Ray has to end in order."""
 _WORKER_DIED: Final = "its worker process has died"
 """What Ray says of an actor whose process its own machine has seen end."""
 
@@ -136,7 +138,11 @@ def main() -> None:
         _check()
         return
     _Driver().run()
-    # Not in order: that may wait for a head that is gone. Ray ends the actors of a driver that has ended.
+    # A head that is gone would be waited for; Ray ends the actors of a driver that has ended all the same.
+    late = threading.Timer(_ENDS_WITHIN, os._exit, (0,))
+    late.daemon = True
+    late.start()
+    ray.shutdown()
     os._exit(0)
 
 

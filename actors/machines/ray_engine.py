@@ -10,6 +10,7 @@ import importlib.util
 import json
 import os
 import subprocess
+import threading
 from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
@@ -19,13 +20,14 @@ from anyio import Event, fail_after, move_on_after, to_thread
 from actors._base.errors import BootFailed, InvalidSpec
 from actors._base.suggestions import did_you_mean
 from actors.machines.engine import Gone, Placed
-from actors.nodes import common_environment, python_command
+from actors.nodes import common_environment, python_command, read_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from actors._base.loop import Loop, Waiter
     from actors.machines.engine import Join, Reach, Want
+    from actors.nodes import LinesReader
 
 __all__ = ["RayEngine"]
 
@@ -48,6 +50,9 @@ _CONNECTS_WITHIN: Final = 60.0
 _CHECKS_WITHIN: Final = 60.0
 _KILLED_WITHIN: Final = 5.0
 """Seconds until an actor that was killed is taken for gone at the end of a system."""
+_ENDS_WITHIN: Final = 10.0
+"""Seconds that the process has to end a cluster that it has started."""
+_LAST_LINES: Final = 5
 _CHUNK: Final = 65536
 
 
@@ -88,6 +93,8 @@ class _Driver:
         self._in = b""
         self._connected: Waiter = loop.waiter()
         self._popen: subprocess.Popen[bytes] | None = None
+        self._output: LinesReader | None = None
+        self._pipe = threading.Lock()
 
     async def connect(self) -> None:
         """Start the process, and return when it has connected to a cluster.
@@ -95,7 +102,15 @@ class _Driver:
         Raises:
             BootFailed: it cannot.
         """
-        self._popen = popen = await to_thread.run_sync(self._start)
+        output, written = os.pipe()
+        try:
+            self._popen = popen = await to_thread.run_sync(self._start, written)
+        except BaseException:
+            os.close(output)
+            raise
+        finally:
+            os.close(written)
+        self._output = read_output(self.loop, output, "ray")
         assert popen.stdout is not None
         assert popen.stdin is not None
         os.set_blocking(popen.stdout.fileno(), False)
@@ -105,14 +120,20 @@ class _Driver:
             with fail_after(_CONNECTS_WITHIN):
                 await self._connected
         except TimeoutError:
-            self._end(f"it has not connected within {_CONNECTS_WITHIN:g} s")
+            self._end(f"it has not connected within {_CONNECTS_WITHIN:g} s{self._last()}")
             raise BootFailed(f"engine ray: {self.over}") from None
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def _last(self) -> str:
+        """Return what the process has printed last, for errors."""
+        lines = [] if self._output is None else list(self._output.last)[-_LAST_LINES:]
+        return "".join(f"\n  {line}" for line in lines)
+
+    def _start(self, output: int) -> subprocess.Popen[bytes]:
         return subprocess.Popen(  # noqa: S603 - our own interpreter
             python_command(DRIVER_MODULE),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=output,
             env={**os.environ, **common_environment()},
             start_new_session=True,
         )
@@ -129,16 +150,17 @@ class _Driver:
         A pipe holds 64 KiB: a process that leaves so much unread is of no use, and is killed.
         """
         popen = self._popen
-        if self.over or popen is None or popen.stdin is None:
-            return
         line = json.dumps({"op": op, **fields}).encode() + b"\n"
-        try:
-            if os.write(popen.stdin.fileno(), line) < len(line):
+        with self._pipe:  # for a moment: nobody waits who has it
+            if popen is None or popen.stdin is None or popen.stdin.closed:
+                return
+            try:
+                if os.write(popen.stdin.fileno(), line) < len(line):
+                    popen.kill()
+            except BlockingIOError:
                 popen.kill()
-        except BlockingIOError:
-            popen.kill()
-        except OSError:
-            return  # it has ended, which is told where its output is read
+            except OSError:
+                return  # it has ended, which is told where its output is read
 
     def _read(self) -> None:
         assert self._popen is not None
@@ -148,7 +170,7 @@ class _Driver:
         except BlockingIOError:
             return
         if not data:
-            self._end("the process that speaks to Ray has ended")
+            self._end(f"the process that speaks to Ray has ended{self._last()}")
             return
         *lines, self._in = (self._in + data).split(b"\n")
         for line in lines:
@@ -173,17 +195,31 @@ class _Driver:
         self.loop.unwatch_readable(popen.stdout.fileno())
         popen.kill()
         popen.stdout.close()
-        with suppress(OSError):
-            popen.stdin.close()
+        self._close_stdin()
         popen.wait()  # it was killed: this is a moment
+        if self._output is not None:
+            self._output.close()
         if not self._connected.done():
             self._connected.set_exception(BootFailed(f"engine ray: {why}"))
         agents, self.agents = self.agents, {}
         for agent in agents.values():
             agent.end(Gone(certain=False, why=why))
 
-    def close(self) -> None:
-        """End the process."""
+    def _close_stdin(self) -> None:
+        with self._pipe, suppress(OSError):
+            if self._popen is not None and self._popen.stdin is not None:
+                self._popen.stdin.close()
+
+    def abandon(self) -> None:
+        """Kill the process: it is of no use."""
+        self._end("it was given up")
+
+    async def close(self) -> None:
+        """Have the process end, and with it a cluster that it has started."""
+        if self._popen is not None and not self.over:
+            self._close_stdin()
+            with suppress(subprocess.TimeoutExpired):
+                await to_thread.run_sync(self._popen.wait, _ENDS_WITHIN)
         self._end("the system has ended")
 
 
@@ -225,7 +261,7 @@ class RayEngine:
         try:
             await driver.connect()
         except BaseException:
-            driver.close()
+            driver.abandon()
             raise
         finally:
             self._connecting.set()
@@ -243,14 +279,18 @@ class RayEngine:
         text = json.dumps(options)
         if text in self._right:
             return
-        checked = subprocess.run(  # noqa: S603 - our own interpreter
-            [*python_command(DRIVER_MODULE), "check"],
-            input=text.encode(),
-            capture_output=True,
-            timeout=_CHECKS_WITHIN,
-            check=False,
-            env={**os.environ, **common_environment()},
-        )
+        try:
+            checked = subprocess.run(  # noqa: S603 - our own interpreter
+                [*python_command(DRIVER_MODULE), "check"],
+                input=text.encode(),
+                capture_output=True,
+                timeout=_CHECKS_WITHIN,
+                check=False,
+                env={**os.environ, **common_environment()},
+            )
+        except subprocess.TimeoutExpired:
+            _require(want, condition=False, rule=f"Ray said nothing within {_CHECKS_WITHIN:g} s")
+            raise
         said = checked.stdout.decode(errors="replace").strip()
         if checked.returncode:
             said = checked.stderr.decode(errors="replace").strip()[-2000:]
@@ -263,7 +303,11 @@ class RayEngine:
         agent = driver.new_agent(gone)
         driver.ask("start", n=agent.number, options=_options(want), join=asdict(join))
         assert agent.placed is not None
-        name = await agent.placed
+        try:
+            name = await agent.placed
+        except BaseException:
+            driver.ask("kill", n=agent.number)  # nobody else knows of it
+            raise
         agent.placed = None
         return Placed(name=name, handle=agent)
 
@@ -289,7 +333,7 @@ class RayEngine:
     async def close(self) -> None:
         """End the process that speaks to Ray, and with it the actors that were not stopped."""
         if self._driver is not None:
-            self._driver.close()
+            await self._driver.close()
 
 
 def _require(want: Want, condition: object, rule: str) -> None:

@@ -29,8 +29,11 @@ _RECORD: Final = 16 * 1024
 _CHUNK: Final = 64 * 1024
 """Bytes that are encrypted before they are written."""
 _READ: Final = 256 * 1024
-_UNSENT: Final = 128 * 1024
-"""Bytes that the kernel may keep before it sends them: more could not be overtaken either."""
+_UNSENT: Final = 384 * 1024
+"""Bytes that the kernel may keep before it sends them, which nothing can overtake.
+
+With less, the two ends of a big message take turns more often, each time waiting for a CPU of a busy machine.
+"""
 _HANDSHAKE: Final = 16 * 1024
 """Bytes of a handshake, with chains of certificates; more is no handshake of ours."""
 _PROBES: Final = 5
