@@ -16,6 +16,7 @@ import anyio
 import actors
 from benchmarks.ours._figures import figure
 from benchmarks.ours._workload import PAYLOADS, WARM_UP, Counter
+from benchmarks.ours.machine_actors import Node
 
 TELLS: Final = 100_000
 ASKS: Final = 5_000
@@ -25,18 +26,6 @@ MIB: Final = 1024 * 1024
 KILLS: Final = 10
 _PAUSE: Final = 0.3
 """Seconds between two kills."""
-
-
-class Node(Counter):
-    """Says who it is, and can be waited for."""
-
-    async def pid(self) -> int:
-        """Return the process."""
-        return os.getpid()
-
-    async def hang(self) -> None:
-        """Never return."""
-        await anyio.sleep_forever()
 
 
 async def measure(counter: actors.Ref[Node]) -> None:
