@@ -354,87 +354,87 @@ def nodes(
 ) -> NodesSpec:
     """Describe a group of nodes; its nodes are called ``name/0``, ``name/1`` and so on.
 
-        Args:
-            name: the group; actors and listeners are placed by it.
-            count: how many nodes; with *max*, how many it begins with.
-            kind: "process": each node is an operating system process, isolated and killable; "thread":
-                a thread of this process with a loop of its own, cheap, sharing the interpreter's lock;
-                "interpreter" (Python 3.14 or later): a sub-interpreter of this process, with a lock of
-                its own, asyncio's own loop, and only modules that support sub-interpreters. The last two
-                cannot be killed, and end with their process when one of them crashes it.
-            backend: "asyncio" or "trio".
-            uvloop: run it on uvloop where that is installed.
-            preload: names of modules that are imported once, in a process from which the nodes are
-                forked: what they load is in memory once, however many nodes there are, for as long as
-                nobody writes to it. A killed node comes back without importing them again; a reload
-                imports them anew. They should start no threads, which a fork does not have, and
-                initialise no device; `OMP_NUM_THREADS` and the like are 1 while they are imported,
-                unless they are set. Their import counts for *boot_timeout*. Where nodes cannot be
-                forked, each imports them before it is ready.
-            env: environment variables beside the parent's own; ``{slot}`` in a value is the number of the
-                node, as in ``{"CUDA_VISIBLE_DEVICES": "{slot}"}``. Process nodes only.
-            nice: added to the process's niceness, from -20 to 19; below 0 needs the right to raise a
-                priority. Process nodes only.
-            cpus: "each" keeps each node on one of the CPUs that this process may use, by its slot, so that
-                its caches stay warm; with more nodes than CPUs some share one. Process nodes only.
-            user: name or number of the user that the nodes run as; it needs root. It is no sandbox: code on a
-                node may still ask the system for actors on other nodes. Process nodes only.
-            rlimits: limits of the process by their names in lower case, such as ``{"nofile": 65536}``, in the
-                units of `resource.setrlimit`; soft and hard limit alike. Process nodes only.
-            cgroup: folder of a control group (version 2) that exists, which the processes join; it needs the
-                right to write there. Process nodes only.
-            backoff: waits between restarts of a node that keeps dying.
-            boot_timeout: seconds a node has to get ready.
-            shutdown: seconds a node has to end before it is killed.
-            hang_after: seconds without a sign of life after which a node counts as hung: the stacks of
-                its threads are written among its output, it is killed, and restarted as after a crash.
-                The default is 30 for a group that serves a listener, None for others. None kills
-                nothing: after 30 seconds one event `node_busy` names the actor, its message, since
-                when, and has the stack. Both are off while a node is debugged: a tracer or debugger
-                is active in its loop's thread, Python runs in development mode (``-X dev``), or
-                ``PYTHONASYNCIODEBUG`` is set. What a node imports for listeners and actors does not
-                count. A process node uses `faulthandler.dump_traceback_later`, of which a process has
-                one. A thread cannot be killed: one that is hung is abandoned.
-            block_after: seconds for which one actor's code may keep the loop from turning; what takes
-                longer is an event `loop_blocked` with the actor, its message, the seconds and the
-                stack, at most once in ten seconds for the same message. None turns that off.
-            max_rss: bytes of resident memory above which a process node is recycled. It is looked at once
-                a second. None sets no limit. A node that serves a listener goes on until a new process is
-                ready and takes its place, so that no client notices; then it finishes what it has within
-                *shutdown* seconds. Another node gets no new work, finishes what it has, ends, and is started
-                again. A limit that is reached at once is paced by *backoff*.
-            max_requests: requests after which a process node that serves a listener is recycled, or
-                connections or datagrams of a handler; it is looked at four times a second. None sets no
-                limit.
-            max_requests_jitter: up to so many requests more, at random for each process, so that not all
-                nodes are recycled at the same time.
-            lifetime: seconds after which a process node is recycled, up to a tenth of them earlier, at
-                random. None sets no limit.
-            ready: import path of a function without arguments, sync or async, that says whether a node may
-                be given connections: ``pkg.mod:check``. It is asked when the servers of the node have
-                started, which are not ready before it says yes, and then once a second. A node that says no
-                (what the check raises is a no, too) gets no new connections until it says yes; what it
-                serves goes on. A check that takes more than five seconds is a no.
-            unready_after: seconds of no after which a process node is renewed.
-            on_ready: import path of a function without arguments, sync or async, that each node calls when it
-                has started, before it gets an actor or a connection: ``pkg.mod:open_database``. It counts for
-                *boot_timeout*; what it raises fails the start of the node.
-            on_stop: the same, called when a node ends on purpose, after its actors and connections; it counts
-                for *shutdown*, and what it raises is logged.
-            min: how many nodes there are at least, if the group scales itself.
-            max: how many nodes there are at most: the group scales itself. It gets a node more when its loops are
-                busy or its messages and connections wait for some seconds, as long as memory is left and there
-                are not more nodes than CPUs this process may use, and one less when they have had little to do
-                for a minute. `System.scale` sets a number within *min* and *max* from which it goes on.
-            engine: who places the nodes on machines: "hosts", "join", "ray", or an `actors.machines.Engine`. None
+    Args:
+        name: the group; actors and listeners are placed by it.
+        count: how many nodes; with *max*, how many it begins with.
+        kind: "process": each node is an operating system process, isolated and killable; "thread":
+            a thread of this process with a loop of its own, cheap, sharing the interpreter's lock;
+            "interpreter" (Python 3.14 or later): a sub-interpreter of this process, with a lock of
+            its own, asyncio's own loop, and only modules that support sub-interpreters. The last two
+            cannot be killed, and end with their process when one of them crashes it.
+        backend: "asyncio" or "trio".
+        uvloop: run it on uvloop where that is installed.
+        preload: names of modules that are imported once, in a process from which the nodes are
+            forked: what they load is in memory once, however many nodes there are, for as long as
+            nobody writes to it. A killed node comes back without importing them again; a reload
+            imports them anew. They should start no threads, which a fork does not have, and
+            initialise no device; `OMP_NUM_THREADS` and the like are 1 while they are imported,
+            unless they are set. Their import counts for *boot_timeout*. Where nodes cannot be
+            forked, each imports them before it is ready.
+        env: environment variables beside the parent's own; ``{slot}`` in a value is the number of the
+            node, as in ``{"CUDA_VISIBLE_DEVICES": "{slot}"}``. Process nodes only.
+        nice: added to the process's niceness, from -20 to 19; below 0 needs the right to raise a
+            priority. Process nodes only.
+        cpus: "each" keeps each node on one of the CPUs that this process may use, by its slot, so that
+            its caches stay warm; with more nodes than CPUs some share one. Process nodes only.
+        user: name or number of the user that the nodes run as; it needs root. It is no sandbox: code on a
+            node may still ask the system for actors on other nodes. Process nodes only.
+        rlimits: limits of the process by their names in lower case, such as ``{"nofile": 65536}``, in the
+            units of `resource.setrlimit`; soft and hard limit alike. Process nodes only.
+        cgroup: folder of a control group (version 2) that exists, which the processes join; it needs the
+            right to write there. Process nodes only.
+        backoff: waits between restarts of a node that keeps dying.
+        boot_timeout: seconds a node has to get ready.
+        shutdown: seconds a node has to end before it is killed.
+        hang_after: seconds without a sign of life after which a node counts as hung: the stacks of
+            its threads are written among its output, it is killed, and restarted as after a crash.
+            The default is 30 for a group that serves a listener, None for others. None kills
+            nothing: after 30 seconds one event `node_busy` names the actor, its message, since
+            when, and has the stack. Both are off while a node is debugged: a tracer or debugger
+            is active in its loop's thread, Python runs in development mode (``-X dev``), or
+            ``PYTHONASYNCIODEBUG`` is set. What a node imports for listeners and actors does not
+            count. A process node uses `faulthandler.dump_traceback_later`, of which a process has
+            one. A thread cannot be killed: one that is hung is abandoned.
+        block_after: seconds for which one actor's code may keep the loop from turning; what takes
+            longer is an event `loop_blocked` with the actor, its message, the seconds and the
+            stack, at most once in ten seconds for the same message. None turns that off.
+        max_rss: bytes of resident memory above which a process node is recycled. It is looked at once
+            a second. None sets no limit. A node that serves a listener goes on until a new process is
+            ready and takes its place, so that no client notices; then it finishes what it has within
+            *shutdown* seconds. Another node gets no new work, finishes what it has, ends, and is started
+            again. A limit that is reached at once is paced by *backoff*.
+        max_requests: requests after which a process node that serves a listener is recycled, or
+            connections or datagrams of a handler; it is looked at four times a second. None sets no
+            limit.
+        max_requests_jitter: up to so many requests more, at random for each process, so that not all
+            nodes are recycled at the same time.
+        lifetime: seconds after which a process node is recycled, up to a tenth of them earlier, at
+            random. None sets no limit.
+        ready: import path of a function without arguments, sync or async, that says whether a node may
+            be given connections: ``pkg.mod:check``. It is asked when the servers of the node have
+            started, which are not ready before it says yes, and then once a second. A node that says no
+            (what the check raises is a no, too) gets no new connections until it says yes; what it
+            serves goes on. A check that takes more than five seconds is a no.
+        unready_after: seconds of no after which a process node is renewed.
+        on_ready: import path of a function without arguments, sync or async, that each node calls when it
+            has started, before it gets an actor or a connection: ``pkg.mod:open_database``. It counts for
+            *boot_timeout*; what it raises fails the start of the node.
+        on_stop: the same, called when a node ends on purpose, after its actors and connections; it counts
+            for *shutdown*, and what it raises is logged.
+        min: how many nodes there are at least, if the group scales itself.
+        max: how many nodes there are at most: the group scales itself. It gets a node more when its loops are
+            busy or its messages and connections wait for some seconds, as long as memory is left and there
+            are not more nodes than CPUs this process may use, and one less when they have had little to do
+            for a minute. `System.scale` sets a number within *min* and *max* from which it goes on.
+        engine: who places the nodes on machines: "hosts", "join", "ray", or an `actors.machines.Engine`. None
             is this machine. Others are reached over TLS, and what they are sent is copied.
-            on: the engine's own words about where; for "hosts" ``{"hosts": [{"run": ["ssh", "web1"]}]}``, and
-                this machine if there are none; for "join" the labels that an agent must have; for "ray" its
-                options of an actor, ``{"GPU": 1}``.
-            spread: whether the engine is to place the nodes on as many machines as it can.
+        on: the engine's own words about where; for "hosts" ``{"hosts": [{"run": ["ssh", "web1"]}]}``, and
+            this machine if there are none; for "join" the labels that an agent must have; for "ray" its
+            options of an actor, ``{"GPU": 1}``.
+        spread: whether the engine is to place the nodes on as many machines as it can.
 
-        Raises:
-            InvalidSpec: a value that can never work, or an unknown one.
+    Raises:
+        InvalidSpec: a value that can never work, or an unknown one.
     """
     return NodesSpec(
         name=name,
