@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AgentNode", "NodeKeeper"]
 
+_OWN: Final = "actors.machines.placed_process"
+"""What only nodes of agents import; with TLS, which takes longer than the fork of a node."""
 _MOST_LINES: Final = 500
 
 
@@ -107,7 +109,7 @@ class AgentNode:
             common=common,
             env=wanted["env"],
             own_env=wanted["own_env"],
-            imports=(*BACKEND_MODULES[wanted["config"]["backend"]], *wanted["imports"]),
+            imports=(*BACKEND_MODULES[wanted["config"]["backend"]], _OWN, *wanted["imports"]),
             preload=tuple(wanted["config"]["preload"]),
             threadless=tuple(wanted["threadless"]),
             within=wanted["within"],
