@@ -167,8 +167,7 @@ class NodeProcess(LinkedProcess):
             system_id=config["system_id"],
             extras=extras,
         )
-        host.address = config["address"]
-        host.fences = Fences(config["fence"])
+        host.address, host.fences = config["address"], Fences(config["fence"])
         host.new_child_actors = self.new_child_actors
         super().__init__(host, config["parent"])
         self.router_link: Link = self.parent
