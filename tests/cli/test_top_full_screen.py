@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.cli.running_command import Running, error_of, run_here, running
@@ -361,6 +362,13 @@ def test_without_colour_there_is_none_and_else_there_is(shop: Running, kept: Ter
         assert colours(screen.output) == set()
 
 
+def test_it_ends_also_if_its_terminal_goes_away_without_a_word(shop: Running) -> None:
+    with terminal(shop.runtime, *FAST, controls=False) as screen:
+        screen.see("holder")
+        screen.hang_up()
+        assert screen.process.wait(25) == 129
+
+
 def test_a_signal_ends_it_also_if_its_terminal_went_away_without_a_word(shop: Running) -> None:
     with terminal(shop.runtime, *FAST, controls=False) as screen:
         screen.see("holder")
@@ -429,15 +437,25 @@ def test_a_system_that_is_gone_is_said_and_dialed_again(runtime: Path) -> None:
 @pytest.mark.within(120)
 def test_of_many_actors_those_are_fetched_that_are_seen(runtime: Path) -> None:
     with (
-        running(runtime, "run", "screen_topology:topology", env={"CROWD": "1200"}),
+        running(runtime, "run", "screen_topology:topology", env={"CROWD": "10000"}) as system,
         terminal(runtime, *FAST) as screen,
     ):
-        screen.see("1206 actors", "holder")
+        screen.see("10006 actors", "holder")
+        programs = [psutil.Process(pid) for pid in (screen.process.pid, system.pid)]
+        before = [program.memory_info().rss for program in programs]
         screen.press("N", "end")
         # The system tells the first thousand of an order; a filter finds the others.
         screen.until(lambda: screen.reversed_row().startswith("member-00996"), "the last row")
-        screen.press("/", *"01199", "enter")
-        screen.see("member-01199")
+        screen.press("/", *"09999", "enter")
+        screen.see("member-09999")
+        screen.unfilter()
+        for _ in range(20):  # more looks than one, at other parts of the list
+            screen.press("home")
+            screen.until(lambda: not screen.reversed_row().startswith("member-00996"), "the first")
+            screen.press("end")
+            screen.until(lambda: screen.reversed_row().startswith("member-00996"), "the last row")
+        after = [program.memory_info().rss for program in programs]
+        assert all(now - then < 20 << 20 for then, now in zip(before, after, strict=True))
         screen.press("q")
         assert screen.ended() == 0
 

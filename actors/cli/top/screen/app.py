@@ -6,7 +6,9 @@ Rule: whatever ends it, the terminal is as it was: keys, signals, an error, and 
 from __future__ import annotations
 
 import asyncio
+import select
 import signal
+import sys
 from argparse import Namespace
 from functools import partial
 from typing import Final
@@ -23,6 +25,8 @@ __all__ = ["Top", "show_top"]
 
 _QUICK: Final = 0.1
 """Seconds of the first look."""
+_GONE_WITHIN: Final = 1.0
+"""Seconds between two looks whether the terminal is still there."""
 _ROWS: Final = 100
 """Actors of the first look."""
 _ENDS: Final = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGHUP: 129}
@@ -50,7 +54,15 @@ class Top(App[None]):
         loop = asyncio.get_running_loop()
         for number, code in _ENDS.items():
             loop.add_signal_handler(number, partial(self.exit, return_code=code))
+        self.set_interval(_GONE_WITHIN, self._end_with_terminal)
         await self.push_screen(self._lists)
+
+    def _end_with_terminal(self) -> None:
+        """End if the terminal has gone without a signal, as one does that controls another session."""
+        poll = select.poll()
+        poll.register(sys.__stdin__.fileno() if sys.__stdin__ else 0, 0)
+        if poll.poll(0):  # it has hung up: nothing else is asked for
+            self.exit(return_code=_ENDS[signal.SIGHUP])
 
     async def on_event(self, event: events.Event) -> None:
         """Give the keys that are typed into the filter to it, in their order; all else is as it is."""
