@@ -16,6 +16,7 @@ from actors._remoting.router_node import LinkedRouterNode
 from actors.routing import (
     HandOverFailed,
     Listener,
+    Listening,
     Router,
     Sticky,
     StillStarting,
@@ -139,7 +140,7 @@ class ListenerController:
         if self.far_router is not None:
             await self.far_router.open_all()
         else:
-            self.router = new_router(self.spec, self.host.loop, self.host.report)
+            self.router = new_router(self.spec, self.host.loop, self._report)
             self.router.open()
 
     async def _prepare_in_time(self, run: RemoteRun) -> None:
@@ -234,6 +235,11 @@ class ListenerController:
                 node.send_bindings(self.spec.name, router.bindings_fd)
             except (OSError, TransportError) as error:  # it judges by the hash then
                 self.host.report(HandOverFailed(self.spec.name, node.name, error))
+
+    def _report(self, record: Any) -> None:
+        if isinstance(record, Listening):
+            record = replace(record, count=len(self.host.group(self.spec.nodes)))
+        self.host.report(record)
 
     async def drain(self) -> None:
         """Take no more connections, let the nodes finish what they have, then close."""

@@ -46,7 +46,8 @@ class ListenerEvent:
 class Listening(ListenerEvent):
     """A router listens; `beyond_loopback` without `tls` is logged as a warning.
 
-    `nodes` is the group that serves it, `via` how its connections come to a node.
+    `nodes` is the group that serves it, `via` how its connections come to a node, `count` how many nodes there
+    are at the time, where that is known.
     """
 
     address: str
@@ -55,6 +56,7 @@ class Listening(ListenerEvent):
     via: str
     beyond_loopback: bool
     tls: bool = False
+    count: int | None = None
 
 
 @dataclass(frozen=True)

@@ -27,11 +27,13 @@ def test_ps_shows_nodes_and_listeners(system: Running) -> None:
     assert (code, err) == (0, "")
     head, _, titles, first, second, _, _, listener = out.splitlines()
     assert head == f"system {system.pid}"
-    assert titles.split() == ["NODE", "KIND", "STATE", "PID", "RESTARTS", "MEMORY", "ACTORS"]
+    shown = ["NODE", "KIND", "STATE", "PID", "RESTARTS", "MEMORY", "ACTORS", "BOOT"]
+    assert titles.split() == shown
     for line, name in ((first, "web/0"), (second, "web/1")):
         pid = system.event("node ready", node=name)["pid"]
         assert line.split()[:5] == [name, "process", "READY", str(pid), "0"]
         assert "MiB" in line
+        assert line.endswith(" s")
     assert listener.split()[0] == system.event("listening")["address"]
     assert listener.endswith("web/0: 0, web/1: 0")
 

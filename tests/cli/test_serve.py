@@ -26,6 +26,7 @@ def test_an_application_is_served_by_as_many_nodes_as_asked_for(
     with running(runtime, "serve", "topologies:app", *arguments) as system:
         listening = system.event("listening")
         assert "room" in listening["policy"]
+        assert (listening["nodes"], listening["count"]) == ("web", 2)
         host, _, port = listening["address"].partition(":")
         answers = set()
         for room in range(12):

@@ -140,16 +140,21 @@ def test_tasks_that_nobody_could_name_are_told_as_such() -> None:
 
 def test_columns_are_as_wide_as_their_widest_cell_and_gaps_are_told() -> None:
     away = node(name="rooms/12", state="EXITED", pid=None, answering=False, restarts=4)
-    hung = node(name="web/1", answering=False)
+    hung = node(name="web/1", answering=False, boot_seconds=12.5)
     groups = {"web": {"wanted": 2, "ready": 2}, "rooms": {"wanted": 13, "ready": 12}}
-    facts = {"pid": 1, "nodes": [node(), hung, away], "groups": groups, "listeners": []}
+    facts = {
+        "pid": 1,
+        "nodes": [node(boot_seconds=0.213), hung, away],
+        "groups": groups,
+        "listeners": [],
+    }
     assert as_status(facts).splitlines() == [
         "system 1",
         "",
-        "NODE      KIND     STATE   PID  RESTARTS  MEMORY         ACTORS",
-        "web/0     process  READY   7    0         1.5 MiB        3",
-        "web/1     process  READY   7    0         not answering  ?",
-        "rooms/12  process  EXITED  -    4         -              -",
+        "NODE      KIND     STATE   PID  RESTARTS  MEMORY         ACTORS  BOOT",
+        "web/0     process  READY   7    0         1.5 MiB        3       0.21 s",
+        "web/1     process  READY   7    0         not answering  ?       12.5 s",
+        "rooms/12  process  EXITED  -    4         -              -       -",
         "of the 13 nodes of rooms, 12 are ready",
     ]
 

@@ -19,6 +19,7 @@ __all__ = [
     "REQUESTS",
     "actor_cells",
     "blocked_line",
+    "boot",
     "class_name",
     "count_of",
     "duration",
@@ -113,6 +114,12 @@ def status_figures(node: dict[str, Any]) -> tuple[str, str]:
     if node["answering"]:
         return (memory(node["rss"]), str(node["actors"]))
     return ("not answering", "?") if node["state"] == "READY" else ("-", "-")
+
+
+def boot(node: dict[str, Any]) -> str:
+    """Return how long a node took to get ready, imports included."""
+    seconds = node.get("boot_seconds")
+    return "-" if seconds is None else duration(seconds)
 
 
 def listener_cells(listener: dict[str, Any]) -> tuple[str, ...]:

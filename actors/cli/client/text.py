@@ -23,6 +23,7 @@ from actors.cli.client.tables import (
     REQUESTS,
     actor_cells,
     blocked_line,
+    boot,
     class_name,
     count_of,
     handler_cells,
@@ -107,8 +108,8 @@ def _printable(facts: Any) -> Any:
 def as_status(facts: dict[str, Any]) -> str:
     """Return the nodes and listeners of a system as two tables."""
     facts = _printable(facts)
-    nodes = [(*node_cells(node), *status_figures(node)) for node in facts["nodes"]]
-    parts = [f"system {facts['pid']}", "", *table((*NODES, "ACTORS"), nodes)]
+    nodes = [(*node_cells(node), *status_figures(node), boot(node)) for node in facts["nodes"]]
+    parts = [f"system {facts['pid']}", "", *table((*NODES, "ACTORS", "BOOT"), nodes)]
     parts += [
         f"of the {count['wanted']} nodes of {group}, {count['ready']} are ready"
         for group, count in facts.get("groups", {}).items()
