@@ -16,6 +16,8 @@ __all__ = ["ADMIN_GROUP", "Admin"]
 ADMIN_GROUP: Final = "admin"
 """The group of the one node that serves it; it does not count for the CPU budget."""
 _CONNECTIONS: Final = 256
+_HEAD: Final = 2.0
+"""Seconds that a client has to say what it wants: those that say nothing must not keep checks of health out."""
 
 
 @known_options(InvalidSpec)
@@ -58,7 +60,7 @@ class Admin:
     def listener(self) -> Listener:
         """Return its address with what answers there."""
         return listen(
-            asgi("actors.dashboard.app:app", lifespan="on"),
+            asgi("actors.dashboard.app:app", lifespan="on", head_timeout=_HEAD),
             self.address,
             nodes=ADMIN_GROUP,
             certfile=self.certfile,

@@ -143,6 +143,19 @@ class Request:
         """
         if self.header(b"content-type").partition(";")[0].strip() != "application/json":
             raise Refused(415, "a change is asked for in application/json")
+        body = await self._body()
+        try:
+            value = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise Refused(400, f"the body is no JSON: {error}") from None
+        if not isinstance(value, dict):
+            raise Refused(400, "the body is no JSON object")
+        return value
+
+    async def _body(self) -> bytes:
+        declared = self.header(b"content-length")
+        if declared.isdecimal() and int(declared[:10]) > _LONGEST_BODY:  # it is not waited for
+            raise Refused(413, f"the body is longer than {_LONGEST_BODY} bytes")
         body = b""
         while True:
             message = await self.receive()
@@ -153,13 +166,7 @@ class Request:
                 raise Refused(413, f"the body is longer than {_LONGEST_BODY} bytes")
             if not message.get("more_body"):
                 break
-        try:
-            value = json.loads(body)
-        except (ValueError, RecursionError) as error:
-            raise Refused(400, f"the body is no JSON: {error}") from None
-        if not isinstance(value, dict):
-            raise Refused(400, "the body is no JSON object")
-        return value
+        return body
 
 
 def names_this_server(host: str, hosts: Collection[str]) -> bool:

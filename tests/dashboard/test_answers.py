@@ -321,3 +321,32 @@ def test_a_parent_that_is_silent_is_not_healthy(anybody: httpx.Client, system: R
     finally:
         system.process.send_signal(signal.SIGCONT)
     assert anybody.get("/healthz").status_code == 200
+
+
+def test_a_body_that_is_said_to_be_too_long_is_refused_before_it_comes(
+    url: str, operator: httpx.Client
+) -> None:
+    host = url.removeprefix("http://").partition("/")[0]
+    name, _, port = host.partition(":")
+    with socket.create_connection((name, int(port)), timeout=PATIENCE) as client:
+        token = operator.headers["authorization"]
+        client.sendall(
+            f"POST /api/change HTTP/1.1\r\nHost: {host}\r\nAuthorization: {token}\r\n"
+            "Content-Type: application/json\r\nContent-Length: 99999999999\r\n\r\n".encode()
+        )
+        assert client.recv(100).startswith(b"HTTP/1.1 413 ")
+
+
+def test_clients_that_say_nothing_keep_checks_of_health_out_for_two_seconds_at_most(
+    url: str, anybody: httpx.Client
+) -> None:
+    name, _, port = url.removeprefix("http://").partition("/")[0].partition(":")
+    silent = []
+    try:
+        for _ in range(300):  # more than may be connected at once
+            silent.append(socket.create_connection((name, int(port)), timeout=PATIENCE))
+            silent[-1].sendall(b"GET / HTTP/1.1\r\nHo")
+        assert anybody.get("/healthz", timeout=8).json() == {"healthy": True}
+    finally:
+        for client in silent:
+            client.close()

@@ -14,6 +14,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
+from actors import Topology
 from actors._base.loop import Loop
 from actors.routing import Asgi, asgi, listen
 from tests.routing.serving_nodes import LOOPS, Served, ServingNode, eventually
@@ -24,6 +25,8 @@ happened: list[str] = []
 """What applications did, in order; cleared before each test."""
 
 NOT_CALLABLE = "text"
+LONG = [0] * 1000
+TOPOLOGY = Topology()
 
 
 @contextlib.asynccontextmanager

@@ -106,6 +106,8 @@ def test_a_connection_taken_and_stopped_in_one_breath_is_closed_once(kind: str) 
         ),
         (asgi(here("nobody")), HandlerNotFound, "has no attribute 'nobody'"),
         (asgi(here("NOT_CALLABLE")), HandlerUnfit, "an application is callable, got 'text'"),
+        (asgi(here("LONG")), HandlerUnfit, f"an application is callable, got [{'0, ' * 33}..."),
+        (asgi(here("TOPOLOGY")), HandlerUnfit, "got a Topology: `actors run` runs it"),
         (
             asgi(here("make_plain")),
             HandlerUnfit,

@@ -6,7 +6,7 @@ Rule 1: an application that cannot serve is one clear error at boot, not a 500 f
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Any, Final
 
 from actors.routing.errors import HandlerUnfit
 from actors.routing.interfaces import KeyBinder
@@ -17,6 +17,9 @@ from actors.routing.serving.set_cookie import SetCookie
 from actors.routing.serving.wsgi_app import WsgiApp
 
 __all__ = ["checked_app", "service_unavailable", "with_middleware"]
+
+_LONGEST: Final = 100
+"""Letters of what is no application that its error shows."""
 
 
 def with_middleware(app: Any, affinity: Affinity | None, binder: KeyBinder | None) -> Any:
@@ -53,7 +56,7 @@ def checked_app(spec: Asgi, found: Any) -> Any:
         HandlerUnfit: it is none, and no WSGI application where one may be.
     """
     if not callable(found):
-        raise HandlerUnfit(spec.app, f"an application is callable, got {found!r}")
+        raise HandlerUnfit(spec.app, f"an application is callable, got {_shown(found)}")
     if spec.factory:
         found = _made_by(spec, found)
     try:
@@ -65,6 +68,13 @@ def checked_app(spec: Asgi, found: Any) -> Any:
     if spec.interface != "asgi" and _takes(signature, 2):
         return WsgiApp(found, spec.threads)
     raise HandlerUnfit(spec.app, _hint(spec, signature))
+
+
+def _shown(found: object) -> str:
+    if type(found).__name__ == "Topology":  # which this floor does not know
+        return "a Topology: `actors run` runs it"
+    text = repr(found)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def _made_by(spec: Asgi, factory: Any) -> Any:
