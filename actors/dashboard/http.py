@@ -156,7 +156,7 @@ class Request:
         declared = self.header(b"content-length")
         if declared.isdecimal() and int(declared[:10]) > _LONGEST_BODY:  # it is not waited for
             raise Refused(413, f"the body is longer than {_LONGEST_BODY} bytes")
-        body = b""
+        body: bytes = b""
         while True:
             message = await self.receive()
             if message["type"] == "http.disconnect":
