@@ -76,13 +76,20 @@ def take_descriptors(
 
 
 def _read(fd: int, stopping: int, take: Callable[[str], object]) -> None:
-    """Read until nobody can write any more, or until *stopping* is closed elsewhere and nothing is left."""
+    """Read until nobody can write any more, or *stopping* is closed elsewhere: then what the pipe holds.
+
+    No more than that: a program that outlives the system may write for ever.
+    """
     decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     poll.register(stopping, select.POLLIN)
-    while any(found == fd for found, _ in poll.poll()):
-        data = os.read(fd, _CHUNK)
+    left = _ROOM
+    while left > 0:
+        ready = {number for number, _ in poll.poll()}
+        data = os.read(fd, _CHUNK) if fd in ready else b""
         take(decoder.decode(data, final=not data))
         if not data:
             return
+        if stopping in ready:
+            left -= len(data)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.running_command import HERE, PATIENCE, command, environment, running
+from tests.cli.test_programs import wait_until
 
 INNER = sys.version_info >= (3, 14)
 NODES = ("process/0", "thread/0", "second/0", "inner/0" if INNER else "other/0")
@@ -84,6 +85,18 @@ def test_a_long_text_of_c_code_without_newline_is_written_in_parts_and_costs_no_
     events = [record["event"] for record in records if record["event"].startswith("y")]
     assert sum(map(len, events)) == 300_000
     assert len(events) > 5
+
+
+def test_a_program_that_was_started_there_and_writes_for_ever_does_not_hold_up_the_end(
+    runtime: Path,
+) -> None:
+    code = "import actors, subprocess\nsubprocess.Popen(['yes', 'and on'])\n"
+    (runtime / "starts_yes.py").write_text(f"{code}topology = actors.Topology()\n")
+    path = f"{runtime}{os.pathsep}{environment(runtime)['PYTHONPATH']}"
+    with running(runtime, "run", "starts_yes:topology", env={"PYTHONPATH": path}, ready="") as one:
+        one.event("and on", node="system")
+        wait_until(one.socket.exists)  # any line may be dropped, also the one that says so
+        assert one.end(signal.SIGTERM) == 0
 
 
 def test_what_the_interpreter_writes_when_the_systems_process_crashes_is_not_lost(
