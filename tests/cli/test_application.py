@@ -121,6 +121,13 @@ def test_check_refuses_what_is_wrong_with_file_and_line(
     assert error_of(err, "actors check").startswith(f"{file}{said}")
 
 
+def test_check_of_what_a_module_has_says_that_it_reads_files(runtime: Path) -> None:
+    code, out, err = run_here(runtime, "check", "asked:topology")
+    assert (code, out) == (2, "")
+    said = error_of(err, "actors check")
+    assert said.startswith("there is no file asked:topology; what a module has is checked when")
+
+
 def test_run_starts_the_file_of_the_folder_and_apply_changes_what_differs(
     runtime: Path, file: Path, importable: None
 ) -> None:

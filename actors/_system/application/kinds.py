@@ -6,6 +6,7 @@ Rule 2: an error has the path of its value, and quotes it.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -278,7 +279,9 @@ class Items:
 
     def checked(self, value: Any, path: Path) -> Any:
         if not isinstance(value, list):
-            raise _bad(path, "a list", value)
+            words = json.dumps(value.split()) if isinstance(value, str) else ""
+            hint = f"; as a list: {words}" if 0 < len(words) <= _LONGEST_SHOWN else ""
+            raise _bad(path, "a list", value, hint)
         return [self.of.checked(item, (*path, number)) for number, item in enumerate(value)]
 
     def made(self, value: Any) -> Any:

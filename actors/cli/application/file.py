@@ -20,6 +20,7 @@ __all__ = ["DEFAULT_FILE", "ApplicationFile", "check_profiles", "read_applicatio
 
 DEFAULT_FILE: Final = "actors.toml"
 _LARGEST: Final = 1024 * 1024
+_NO_FILE: Final = "; what a module has is checked when it is run: this reads an application file"
 """Bytes."""
 _AT: Final = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
@@ -104,7 +105,8 @@ def _read(name: str) -> str:
             raise CommandFailed(f"{name}: an application file has at most {_LARGEST} bytes", WRONG)
         return data.decode()
     except FileNotFoundError as error:
-        raise CommandFailed(f"there is no file {name}", WRONG) from error
+        module = "" if name.endswith(".toml") or ":" not in name else _NO_FILE
+        raise CommandFailed(f"there is no file {name}{module}", WRONG) from error
     except (OSError, UnicodeDecodeError) as error:
         raise CommandFailed(f"{name} cannot be read: {error}", WRONG) from error
 
