@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from actors._base.errors import InvalidSpec
+from actors._base.suggestions import did_you_mean
 
 __all__ = [
     "check_ask_timeout",
@@ -64,7 +65,7 @@ def check_machines(where: str, given: Mapping[str, Any]) -> None:
 
     Args:
         where: for errors.
-        given: some of ``lease`` and ``reach``, by name.
+        given: some of ``lease``, ``reach``, ``join_secret`` and ``tls``, by name.
 
     Raises:
         InvalidSpec: naming the option and its value.
@@ -78,6 +79,30 @@ def check_machines(where: str, given: Mapping[str, Any]) -> None:
         host, port = (host, port) if colon else (reach, "0")
         if not host or not str(port).isdecimal() or int(port) > _HIGHEST_PORT:
             raise InvalidSpec(f"{where}: reach must be 'HOST:PORT' or 'HOST', got {reach!r}")
+    _check_files(where, given)
+
+
+_TLS: Final = ("ca", "certificate", "key", "server")
+
+
+def _check_files(where: str, given: Mapping[str, Any]) -> None:
+    tls = given.get("tls")
+    if tls is not None:
+        if not isinstance(tls, Mapping):
+            raise InvalidSpec(
+                f"{where}: tls must have the paths of {', '.join(_TLS[:3])}, got {tls!r}"
+            )
+        for key in tls:
+            if key not in _TLS:
+                raise InvalidSpec(f"{where}: tls has no {key!r}{did_you_mean(str(key), _TLS)}")
+        for key in _TLS:
+            path = tls.get(key, "-" if key == "server" else None)
+            if not isinstance(path, str | os.PathLike) or not os.fspath(path):
+                what = "a name" if key == "server" else "the path of a file"
+                raise InvalidSpec(f"{where}: tls[{key!r}] must be {what}, got {path!r}")
+    secret = given.get("join_secret")
+    if secret is not None and (not isinstance(secret, str | os.PathLike) or not os.fspath(secret)):
+        raise InvalidSpec(f"{where}: join_secret must be the path of a file, got {secret!r}")
 
 
 def check_within(seconds: object) -> None:

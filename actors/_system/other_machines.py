@@ -78,6 +78,11 @@ class OtherMachines:
         """What `actors ps` shows of each place."""
         return [] if self.places is None else self.places.status
 
+    @property
+    def spares(self) -> list[dict[str, Any]]:
+        """What `actors ps` shows of each agent that waits for a place."""
+        return [] if self.places is None else self.places.spares
+
     def issue(self, name: str) -> dict[str, Any]:
         """Return what a process of this machine shows to nodes of others."""
         assert self.places is not None, "a node of another machine is to be reached"

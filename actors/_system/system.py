@@ -25,12 +25,12 @@ from actors._system.running_systems import enter_context, find_system, set_node_
 from actors._system.supervisor_ref import SupervisorRef
 from actors._system.system_access import SystemAccess
 from actors._system.system_task import SystemTask
-from actors._system.topology import Topology
+from actors._system.topology import FilePath, Topology
 from actors.nodes import Node, NodesSpec, check_actor_options
 from actors.supervisors import ChildNotStarted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
@@ -99,13 +99,11 @@ class System:
         async with actors.System() as system:
             counter = await system.spawn(Counter, 10)
 
-    On leaving the block everything is stopped, in reverse order of its start, within deadlines. On a node,
-    and inside actors, the system is there already: `current()`.
+    Leaving the block stops all of it in reverse order, within deadlines. Nodes and actors have `current()`.
 
     Args:
         topology: nodes, children and listeners to start with.
-        local: False gives this process no node of its own: it only holds the system together, and
-            actors without a placement run on a process node `main`.
+        local: False gives this process no node; actors without a placement run on a process node `main`.
         propagate: as in `Topology`; added to what the topology names.
         trace: as in `Topology`.
         largest: as in `Topology`; None leaves it to the topology.
@@ -117,6 +115,8 @@ class System:
         ask_timeout: as in `Topology`; None leaves it to the topology.
         lease: as in `Topology`; None leaves it to the topology.
         reach: as in `Topology`; None leaves it to the topology.
+        join_secret: as in `Topology`; None leaves it to the topology.
+        tls: as in `Topology`; None leaves it to the topology.
         tracing: as in `Topology`.
 
     Raises:
@@ -138,14 +138,17 @@ class System:
         ask_timeout: float | None = None,
         lease: float | None = None,
         reach: str | None = None,
+        join_secret: FilePath | None = None,
+        tls: Mapping[str, FilePath] | None = None,
         tracing: bool = False,
         control: bool | str = False,
     ) -> None:
         if not isinstance(topology, Topology | None):
             raise ActorsError(f"System takes a Topology, got {topology!r}")
-        limits: dict[str, Any] = {"largest": largest, "lend_per_node": lend_per_node}
-        limits |= {"patience": patience, "ask_timeout": ask_timeout, "lease": lease, "reach": reach}
-        topology = (topology or Topology()).also(propagate, trace=trace, tracing=tracing, **limits)
+        given: dict[str, Any] = {"largest": largest, "lend_per_node": lend_per_node, "tls": tls}
+        given |= {"patience": patience, "ask_timeout": ask_timeout}
+        given |= {"lease": lease, "reach": reach, "join_secret": join_secret}
+        topology = (topology or Topology()).also(propagate, trace=trace, tracing=tracing, **given)
         Propagation.of(topology.propagate)  # refuses bad paths before anything starts
         self._new_task: Callable[[System], OwnTask] = partial(
             SystemTask, topology=topology, local=local, control=control_name(control)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass, field, replace
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from actors._base.errors import InvalidSpec
 from actors._base.log_config import LogConfig, checked_log_config
@@ -40,7 +40,9 @@ from actors.transport import MESSAGE_LIMIT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Topology", "has_unplaced", "pools_of", "programs_of"]
+__all__ = ["FilePath", "Topology", "has_unplaced", "pools_of", "programs_of"]
+
+FilePath: TypeAlias = str | PathLike[str]
 
 
 def pools_of(children: Sequence[TreeSpec]) -> Iterator[PoolSpec[Any]]:
@@ -97,7 +99,7 @@ def has_unplaced(children: Sequence[TreeSpec]) -> bool:
 
 _CHECKED: Final = (
     *("largest", "lend_per_node", "patience", "ask_timeout"),
-    *("lease", "reach"),
+    *("lease", "reach", "join_secret", "tls"),
 )
 
 
@@ -143,6 +145,11 @@ class Topology:
             and for which nobody takes them for dead when they cannot be reached.
         reach: the address at which other machines find this process: "10.0.0.1:7000", or "10.0.0.1" for any
             port. None is this machine alone.
+        join_secret: a file with the secret that lets agents in which come by themselves (``engine="join"``);
+            nobody but its owner and group can read it.
+        tls: files of an authority of your own, in place of one that the system makes in memory: the paths of
+            ``ca``, ``certificate`` and ``key``, and as ``server`` a name that all certificates are for, if
+            not the host that is dialled.
     """
 
     nodes: Sequence[NodesSpec] = ()
@@ -161,6 +168,8 @@ class Topology:
     log_config: LogConfig | Mapping[str, Any] | str | PathLike[str] | None = None
     lease: float = 10.0
     reach: str | None = None
+    join_secret: FilePath | None = None
+    tls: Mapping[str, FilePath] | None = None
 
     @property
     def nodes_logging(self) -> dict[str, Any] | None:

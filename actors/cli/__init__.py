@@ -26,8 +26,8 @@ __all__ = ["main"]
 
 _INTERRUPTED: Final = 130
 _NEWLINE: Final = "\n"
-_LOGGING: Final = ("run", "serve")
-"""The commands whose output is the log of a system."""
+_LOGGING: Final = ("join", "run", "serve")
+"""The commands whose output is the log of a system, or of an agent."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

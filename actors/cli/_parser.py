@@ -18,6 +18,7 @@ from actors.cli._application_parser import (
     unit_arguments,
 )
 from actors.cli._failure import WRONG, CommandFailed
+from actors.cli._join_parser import join_arguments
 from actors.cli._serve_answers import answer_to_option
 from actors.cli._serve_parser import add_log, add_options, from_environment
 from actors.cli._top_parser import TOP_ORDERS, top_arguments
@@ -475,6 +476,10 @@ def _completion(parser: argparse.ArgumentParser) -> None:
 COMMANDS: Final[dict[str, tuple[str, Any]]] = {
     "run": ("run a topology, or an application file, in the foreground", _run),
     "serve": ("serve an ASGI application over several processes", _serve),
+    "join": (
+        "give this machine to a system of another one, whose nodes then run here",
+        join_arguments,
+    ),
     "ps": ("show the nodes and listeners of the running system", _add_common),
     "tree": ("show the supervision tree of the running system", _add_common),
     "top": ("show the nodes and the busiest actors of the running system, repeatedly", _top),

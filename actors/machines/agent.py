@@ -32,18 +32,20 @@ from actors.machines.wire_version import identity
 from actors.nodes import PARENTS_PATH, ActorHost, Launchers
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from actors._base.loop import Loop, Waiter
     from actors._remoting.router_node import LinkedRouterNode
     from actors.machines.control_line import Record
     from actors.nodes import Link
 
-__all__ = ["Agent", "main", "run_agent", "take_over_path"]
+__all__ = ["REFUSED", "Agent", "main", "run_agent", "take_over_path"]
 
 _REAPING: Final = 5.0
 """Seconds that the nodes have to be gone once they are killed."""
 _LAST_WORDS: Final = 2.0
 """Seconds that the parent has to read what the agent said last."""
-_REFUSED: Final = 78
+REFUSED: Final = 78
 """The exit code of an agent that the parent will not have (sysexits' EX_CONFIG)."""
 
 
@@ -53,6 +55,7 @@ class Agent:
     Args:
         loop: of this process.
         join: how to join.
+        address: where other nodes reach those of this place; "" is where this machine has reached the parent.
 
     Attributes:
         line: to the parent.
@@ -66,16 +69,16 @@ class Agent:
 
     line: ControlLine
 
-    def __init__(self, loop: Loop, join: Join) -> None:
+    def __init__(self, loop: Loop, join: Join, *, address: str = "") -> None:
         self.loop = loop
         self.log_format: str = "json"
         self.nodes: dict[int, AgentNode] = {}
         self.over: Waiter = loop.waiter()
         self.exit_code: int = 0
         self._join = join
+        self._address = address
         self._asker: LeaseAsker | None = None
         self._left: Waiter | None = None
-        self._address = ""
         self.launchers: Launchers = Launchers(loop, self._event)
         self.host: ActorHost = ActorHost(f"agent {join.place}", 0, loop)
         self.listeners: AgentListeners = AgentListeners(self)
@@ -97,8 +100,8 @@ class Agent:
             "pid": os.getpid(),
         }
         session = await self._dial(self._join.ticket, hello)
-        self._address = own_address(session)
-        self.line = ControlLine(self.loop, session, self._take, self._end)
+        self._address = self._address or own_address(session)
+        self.line = ControlLine(self.loop, session, self._take, self.end)
 
     @property
     def own(self) -> tuple[Material | None, str, float]:
@@ -116,18 +119,18 @@ class Agent:
         try:
             session = await self._dial(ticket, {"purpose": "lease"})
         except OSError as error:
-            self._end(str(error))
+            self.end(str(error))
             return
         self._asker = LeaseAsker(session, self._join.lease, self._lease_ended)
         if await to_thread.run_sync(self._asker.wait_held, self._join.lease):
             self.line.send("ready")
         else:
-            self._end("its parent has granted no lease")
+            self.end("its parent has granted no lease")
 
     def _lease_ended(self, why: str) -> None:
         """No lease can be asked for any more; called in a thread. The nodes need nobody to tell them."""
         # A parent that ends has closed this connection as well, and says so on the other one.
-        self.loop.call_threadsafe(self.loop.call_later, _LAST_WORDS / 2, self._end, why)
+        self.loop.call_threadsafe(self.loop.call_later, _LAST_WORDS / 2, self.end, why)
 
     @property
     def held_lease(self) -> dict[str, Any]:
@@ -136,11 +139,42 @@ class Agent:
         return {"page": self._asker.page.path, "every": self._asker.every}
 
     @property
+    def reach(self) -> dict[str, Any]:
+        """Where nodes find the parent: there where this agent has found it."""
+        own = {"address": self._address} if self._address else {}
+        return {"host": self._join.host, "port": self._join.port, **own}
+
+    @property
+    def material(self) -> Mapping[str, Any] | None:
+        """What nodes show for which the parent has made no certificate."""
+        return self._join.material
+
+    @property
+    def ready(self) -> bool:
+        """Whether there are nodes, all of them are ready, and none of them was told to end."""
+        nodes = self.nodes.values()
+        leaving = self.over.done() or self._left is not None
+        return bool(nodes) and not leaving and all(node.ready for node in nodes)
+
+    @property
+    def doing(self) -> str:
+        """What it does, in words."""
+        if self.over.done() or self._left is not None:
+            return f"place {self._join.place} is draining"
+        ready = sum(node.ready for node in self.nodes.values())
+        return f"place {self._join.place} has {ready} of {len(self.nodes)} nodes ready"
+
+    @property
     def clock(self) -> tuple[float, float]:
         """How far the parent's clock is ahead of this machine's, and by how much that may be wrong."""
         found = None if self._asker is None else self._asker.offset
         assert found is not None, "a lease is held"
         return found.ahead, found.error
+
+    def child_processes(self) -> set[int]:
+        """Return the numbers of the processes that nodes and their start need."""
+        pids = {node.pid for node in self.nodes.values() if node.pid is not None}
+        return pids | self.launchers.fork_server_pids
 
     # -- what the parent says -------------------------------------------------------------------
 
@@ -150,27 +184,29 @@ class Agent:
             self.log_format = record["log_format"]
             self.loop.start(self._welcomed, record["ticket"], name="lease")
         elif op == "refused":
-            self.exit_code = _REFUSED
-            self._end(f"refused: {record['why']}")
+            self.exit_code = REFUSED
+            self.end(f"refused: {record['why']}")
         elif op == "start":
             node = AgentNode(self, record["n"], record)
             self.nodes[node.number] = node
             self.loop.start(node.start, name=f"start {record['name']}")
-        elif op == "kill":
-            self._kill(record["n"])
+        elif op in {"kill", "state"}:
+            self._tell_node(op, **record)
         elif op == "renew":
             self.launchers.renew()
         elif op == "end":
-            self._end("")
+            self.end("")
         elif op in self._operations:
             self._do(op, record)
         else:
             self.loop.start(self._answer, op, record, name=op)
 
-    def _kill(self, number: int) -> None:
-        node = self.nodes.get(number)
-        if node is not None:
+    def _tell_node(self, op: str, n: int, *, ready: bool = False) -> None:
+        node = self.nodes.get(n)
+        if node is not None and op == "kill":
             node.kill()
+        elif node is not None:
+            node.ready = ready
 
     def _do(self, op: str, record: Record) -> None:
         """Do what takes no time, and answer if that is wanted."""
@@ -250,9 +286,9 @@ class Agent:
         await self._left
         await self.listeners.drain()
         self.line.send("left", why="its agent was told to end")
-        self._end("")
+        self.end("")
 
-    def _end(self, why: str) -> None:
+    def end(self, why: str) -> None:
         """Nobody answers any more for what runs here: end it."""
         self.listeners.close()
         for node in list(self.nodes.values()):
@@ -274,6 +310,12 @@ class Agent:
         if self._asker is not None:
             await to_thread.run_sync(self._asker.close)
         await to_thread.run_sync(self.launchers.close)
+
+    async def wait_emptied(self) -> None:
+        """Wait until no node runs any more, which the kernel ends with their lease at the latest."""
+        if self.nodes:
+            self._left = self.loop.waiter()
+            await self._left
 
 
 async def _serve(join: Join) -> int:

@@ -25,6 +25,8 @@ from actors.nodes import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from actors._base.loop import Loop
     from actors.machines.control_line import ControlLine, Record
     from actors.nodes import ActorHost, Launchers, NodePipes
@@ -50,6 +52,10 @@ class NodeKeeper(Protocol):
     @property
     def clock(self) -> tuple[float, float]: ...
     def link_ended(self, node: AgentNode) -> None: ...
+    @property
+    def reach(self) -> dict[str, Any]: ...
+    @property
+    def material(self) -> Mapping[str, Any] | None: ...
     def node_ended(self, node: AgentNode) -> None: ...
 
 
@@ -65,10 +71,12 @@ class AgentNode:
         address: what its run is called, and its link.
         slot: of its node.
         router_node: what routers see of it, once it is linked.
+        ready: whether it is, as the parent says.
     """
 
     def __init__(self, keeper: NodeKeeper, number: int, record: Record) -> None:
         self.number = number
+        self.ready: bool = False
         self._keeper = keeper
         self._wanted = record
         self._name = str(record["name"])
@@ -124,6 +132,8 @@ class AgentNode:
         entries: list[Any] = sys.path
         config["path"] = [entry or "." for entry in entries if isinstance(entry, str)]
         config["argv"] = [self._name]
+        own = {} if config["link"]["material"] else {"material": keeper.material}
+        config["link"] |= {**keeper.reach, **own}
         config["lease"] = keeper.held_lease
         config["clock"] = keeper.clock
         child.configure(config)
@@ -144,6 +154,11 @@ class AgentNode:
     def take_stack_file(self, stacks: int) -> None:
         """Take the file that it writes its stacks to, which is closed here."""
         self._child.take_stack_file(stacks)
+
+    @property
+    def pid(self) -> int | None:
+        """Its process, while there is one."""
+        return self._child.pid if self._child.begun else None
 
     def kill(self) -> None:
         """End it now; one that starts ends when it is there."""

@@ -41,14 +41,18 @@ class Authority:
 
     Attributes:
         ca: its own certificate, as a PEM text.
+        server: the name that all its certificates are for.
     """
+
+    issues = True
+    """Whether each process gets a certificate of its own."""
 
     def __init__(
         self, key: EllipticCurvePrivateKey, certificate: x509.Certificate, server: str
     ) -> None:
         self._key = key
         self._certificate = certificate
-        self._server = server
+        self.server: str = server
         self.ca: str = certificate.public_bytes(Encoding.PEM).decode("ascii")
 
     @classmethod
@@ -60,7 +64,7 @@ class Authority:
         builder = _builder(name, name, key.public_key(), key.public_key(), signs=True)
         return cls(key, builder.sign(key, SHA256()), server)
 
-    def issue(self, name: str) -> Material:
+    def issue(self, name: str, /) -> Material:
         """Make a key, and a certificate for it whose common name is *name*, in about a millisecond.
 
         Raises:
@@ -78,14 +82,14 @@ class Authority:
             self._key.public_key(),
             signs=False,
         )
-        names = x509.SubjectAlternativeName([x509.DNSName(self._server)])
+        names = x509.SubjectAlternativeName([x509.DNSName(self.server)])
         certificate = builder.add_extension(names, critical=False).sign(self._key, SHA256())
         plain_key = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         return Material(
             ca=self.ca,
             certificate=certificate.public_bytes(Encoding.PEM).decode("ascii"),
             key=plain_key.decode("ascii"),
-            server=self._server,
+            server=self.server,
         )
 
 

@@ -11,6 +11,8 @@ import json
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from anyio import move_on_after
+
 from actors.transport.channels.lingering_close import LingeringClose
 
 if TYPE_CHECKING:
@@ -63,6 +65,9 @@ class ControlLine:
         self._writing = False
         self._chunk = memoryview(bytearray(_CHUNK))
         self.closed: str = ""
+        self._lingering: LingeringClose | None = None
+        self._finished: list[Callable[[], object]] | None = []
+        """Who is told when the session is closed; None when it is."""
         loop.watch_readable(self._fd, self._read)
         loop.call_soon(self._read)  # the session may hold what came behind the hello
 
@@ -82,13 +87,37 @@ class ControlLine:
 
     def close(self, gone: Callable[[], object] | None = None) -> None:
         """End the line when what was sent is written; call *gone* when the other end has ended it, too."""
-        if self.closed:
-            if gone is not None:
-                gone()
-            return
-        self._leave("it was closed here")
-        rest = [bytes(part) for part in self._out]
-        LingeringClose(self._loop, self._session, rest, gone or _nothing)
+        if gone is not None and self._finished is None:
+            gone()
+        elif gone is not None and self._finished is not None:
+            self._finished.append(gone)
+        if not self.closed:
+            self._leave("it was closed here")
+            rest = [bytes(part) for part in self._out]
+            self._lingering = LingeringClose(self._loop, self._session, rest, self._finish)
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing of it is left."""
+        return self._finished is None
+
+    async def close_within(self, seconds: float) -> None:
+        """End the line as `close`, and return when it has ended; after so many *seconds* it is ended anyhow."""
+        gone = self._loop.waiter()
+        self.close(lambda: None if gone.done() else gone.set_result(None))
+        with move_on_after(seconds):
+            await gone
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Close the session of a line that was closed now, whatever is lost."""
+        if self._lingering is not None:
+            self._lingering.abandon()
+
+    def _finish(self) -> None:
+        told, self._finished = self._finished or [], None
+        for tell in told:
+            tell()
 
     def _write(self) -> None:
         if self.closed:
@@ -104,7 +133,8 @@ class ControlLine:
         except (BlockingIOError, InterruptedError):
             pass
         except OSError as error:
-            self._end(str(error))
+            # Not at once: whoever sends is in the middle of something.
+            self._loop.call_soon(self._end, str(error))
             return
         self._watch_writable(wanted=bool(self._out) or self._session.owes)
 
@@ -158,13 +188,10 @@ class ControlLine:
             return
         self._leave(why)
         self._session.close()
+        self._finish()
         self._on_ended(why)
 
     def _leave(self, why: str) -> None:
         self.closed = why
         self._loop.unwatch_readable(self._fd)
         self._watch_writable(wanted=False)
-
-
-def _nothing() -> None:
-    """Nobody is told."""

@@ -10,21 +10,25 @@ import errno
 import os
 import socket
 from contextlib import closing
+from hmac import compare_digest
 from random import random
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from anyio import fail_after, getaddrinfo, sleep, wait_readable, wait_writable
 
-from actors.machines.hello import REFUSED, WELCOME, pack_hello, read_exactly
+from actors.machines.hello import JOIN, REFUSED, WELCOME, pack_hello, read_exactly
+from actors.machines.material import stranger_context
 from actors.transport.channels.tls_session import LEASE, TlsSession
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
     from ssl import SSLContext
 
+    from actors.machines.join_secret import JoinSecret
     from actors.machines.material import Material
 
-__all__ = ["WITHIN", "dial"]
+__all__ = ["WITHIN", "OtherSecret", "dial", "dial_to_join"]
 
 WITHIN: Final = 10.0
 """Seconds for all of it."""
@@ -33,7 +37,13 @@ _PAUSE: Final = 0.05
 """Seconds until somebody who was turned away comes again for the first time."""
 _LONGEST_PAUSE: Final = 1.0
 _REFUSED: Final = "the ticket is unknown, used, or for something else"
+_ANOTHER: Final = "it has another join secret, or none"
+_NO_PARENT: Final = "it let us in without having the join secret: it is not the parent"
 _CLOSED: Final = "it closed the connection"
+
+
+class OtherSecret(ConnectionRefusedError):
+    """The two ends have not the same join secret: to try again changes nothing."""
 
 
 async def dial(
@@ -59,8 +69,51 @@ async def dial(
         ConnectionError: nobody let us in; it says where and why.
         ValueError: the hello is too large; or plain TCP with another machine.
     """
+    # Made before there is a connection: a crowded entrance does not wait for who is slow.
+    said = pack_hello(ticket, hello)
+    context = None if material is None else material.context(server=False)
+    name = None if material is None else material.server or address[0]
+    call = _Call(context, name, lambda _session: (said, b""), lease)
+    return await _call(address, call, within)
+
+
+async def dial_to_join(
+    address: tuple[str, int],
+    material: Material | None,
+    secret: JoinSecret,
+    hello: Mapping[str, Any],
+    *,
+    within: float = WITHIN,
+) -> TlsSession:
+    """As `dial`, by the secret of the cluster; the other end has proved that it has the secret, too.
+
+    Args:
+        address: host and port.
+        material: what we show, of the users' own authority; None is nothing.
+        secret: of the cluster.
+        hello: what the other end is told, before it has proved anything.
+        within: seconds for all of it.
+
+    Raises:
+        OtherSecret: the other end has another secret, or none; the error says which.
+        ConnectionError: nobody let us in; it says where and why.
+        ValueError: the hello is too large.
+    """
+    nonce = token_hex(16)
+
+    def say(session: TlsSession) -> tuple[bytes, bytes]:
+        shown = session.certificate
+        proof = secret.proof_of_joiner(nonce, shown).hex()
+        said = pack_hello(proof, {**hello, "purpose": JOIN, "nonce": nonce})
+        return said, secret.proof_of_parent(nonce, shown)
+
+    context = stranger_context() if material is None else material.context(server=False)
+    name = None if material is None else material.server or address[0]
+    return await _call(address, _Call(context, name, say, LEASE), within)
+
+
+async def _call(address: tuple[str, int], call: _Call, within: float) -> TlsSession:
     host, port = address
-    call = _Call(host, material, pack_hello(ticket, hello), lease)
     try:
         with fail_after(within):
             found = await getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -95,13 +148,17 @@ class _TurnedAway(ConnectionResetError):
 class _Call:
     """What is said, and to whom."""
 
-    def __init__(self, host: str, material: Material | None, said: bytes, lease: float) -> None:
-        # Made before there is a connection: a crowded entrance does not wait for who is slow.
-        self.context: SSLContext | None = (
-            None if material is None else material.context(server=False)
-        )
-        self.name: str | None = None if material is None else material.server or host
-        self.said = said
+    def __init__(
+        self,
+        context: SSLContext | None,
+        name: str | None,
+        say: Callable[[TlsSession], tuple[bytes, bytes]],
+        lease: float,
+    ) -> None:
+        self.context = context
+        self.name = name
+        self.say = say
+        """Returns what is said on a session, and what the other end has to prove, if anything."""
         self.lease = lease
         self.turned_away: OSError | None = None
         """Why the last try failed, of those after which another one follows."""
@@ -120,7 +177,8 @@ class _Call:
             why = f"no answer within {within:g} s"
         else:
             why = error.strerror or str(error)
-        return ConnectionError(f"{address[0]}:{address[1]} did not let us in: {why}")
+        kind = OtherSecret if isinstance(error, OtherSecret) else ConnectionError
+        return kind(f"{address[0]}:{address[1]} did not let us in: {why}")
 
 
 def _first_of(
@@ -161,9 +219,7 @@ def _enter(
     """Shake hands, say hello, and wait for the answer."""
     session = TlsSession(sock, call.context, server=False, name=call.name, lease=call.lease)
     try:
-        answer = yield from _say(sock, session, call.said)
-        if answer != WELCOME:
-            _refuse(answer)
+        yield from _say(sock, session, call.say)
     except (ConnectionResetError, BrokenPipeError) as error:
         session.close()
         raise _TurnedAway(error.strerror or str(error)) from error
@@ -174,19 +230,31 @@ def _enter(
 
 
 def _say(
-    sock: socket.socket, session: TlsSession, said: bytes
-) -> Generator[tuple[socket.socket, bool], None, bytes]:
+    sock: socket.socket,
+    session: TlsSession,
+    say: Callable[[TlsSession], tuple[bytes, bytes]],
+) -> Generator[tuple[socket.socket, bool], None, None]:
+    """Say hello, and take the answer."""
     yield from _until(sock, session, session.shake)
     yield from _until(sock, session, lambda: not session.owes)
+    said, proof = say(session)
     session.send(said)
     answer = bytearray()
     yield from _until(sock, session, lambda: read_exactly(session, answer, len(WELCOME), _CLOSED))
-    return bytes(answer)
+    if answer != WELCOME:
+        _refuse(bytes(answer), joins=bool(proof))
+    shown = bytearray()
+    yield from _until(sock, session, lambda: read_exactly(session, shown, len(proof), _CLOSED))
+    if not compare_digest(shown, proof):
+        raise OtherSecret(_NO_PARENT)
 
 
-def _refuse(answer: bytes) -> NoReturn:
-    said = f"it answered {answer!r}, which is no answer of an entrance"
-    raise ConnectionRefusedError(_REFUSED if answer == REFUSED else said)
+def _refuse(answer: bytes, *, joins: bool) -> NoReturn:
+    if answer != REFUSED:
+        raise ConnectionRefusedError(f"it answered {answer!r}, which is no answer of an entrance")
+    if joins:
+        raise OtherSecret(_ANOTHER)
+    raise ConnectionRefusedError(_REFUSED)
 
 
 def _until(

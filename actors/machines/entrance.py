@@ -11,19 +11,20 @@ import errno
 import secrets
 import select
 import socket
+import ssl
 from contextlib import suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from actors._base.errors import InvalidSpec
-from actors.machines.hello import LARGEST, REFUSED, WELCOME, HelloReader
+from actors.machines.hello import JOIN, LARGEST, REFUSED, WELCOME, HelloReader
 from actors.transport.channels.tls_session import LEASE, TlsSession, is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from ssl import SSLContext
 
     from actors._base.loop import Loop, Timer
+    from actors.machines.join_secret import JoinSecret
     from actors.machines.material import Material
 
 __all__ = ["Came", "Entrance"]
@@ -35,8 +36,6 @@ _QUIET: Final = 0.05
 _QUIET_LATER: Final = 1.0
 """The same for one who began a handshake as it should be: that took work, and a busy machine takes its time."""
 _BACKLOG: Final = 1024
-_SECRET: Final = 16
-"""Bytes of a secret, at least."""
 _REPORT_EVERY: Final = 1.0
 """Seconds between two reports of strangers that were turned away."""
 _NO_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -102,10 +101,13 @@ class Entrance:
         self._largest = largest
         self._lease = lease
         self._turned_away = turned_away
-        self._context: SSLContext | None = (
+        self._context: ssl.SSLContext | None = (
             None if material is None else material.context(server=True)
         )
+        self._certificate = b"" if material is None else material.der
         self._expected: dict[bytes, _Expected] = {}
+        self._secret: JoinSecret | None = None
+        self._joined: Came | None = None
         self._strangers: dict[int, _Stranger] = {}
         self.refused: int = 0
         self._unreported = 0
@@ -135,16 +137,17 @@ class Entrance:
         """Let nobody in any more by that ticket, which may be used already."""
         self._expected.pop(_digest(ticket), None)
 
-    def standing(self, secret: str, came: Came) -> None:
-        """Let in everybody who shows *secret*, for the purpose `join`.
+    def standing(self, secret: JoinSecret, came: Came, *, anonymous: bool) -> None:
+        """Let in everybody who proves to have *secret*, for the purpose `join`; who is let in gets our proof.
 
-        Raises:
-            InvalidSpec: it is too short to be one.
+        Args:
+            secret: of the cluster.
+            came: is called with the session and the hello.
+            anonymous: whether they need no certificate, as the authority has given them none.
         """
-        size = len(secret.encode())
-        if size < _SECRET:
-            raise InvalidSpec(f"a join secret has {_SECRET} or more bytes, this one has {size}")
-        self._expected[_digest(secret)] = _Expected("join", came, once=False)
+        self._secret, self._joined = secret, came
+        if anonymous and self._context is not None:
+            self._context.verify_mode = ssl.CERT_OPTIONAL
 
     # -- strangers -----------------------------------------------------------------------
 
@@ -210,8 +213,8 @@ class Entrance:
             self._watch_writable(fd, stranger, wanted=session.owes)
             if hello is None:
                 return
-            expected = self._known(hello)
-            session.send(WELCOME)
+            came, answer = self._known(hello, session)
+            session.send(answer)
         except OSError as error:
             self._drop(fd, str(error))
             return
@@ -221,7 +224,7 @@ class Entrance:
             self._drop(fd, str(error))
             return
         self._forget(fd, stranger)
-        expected.came(session, hello)
+        came(session, hello)
 
     def _watch_writable(self, fd: int, stranger: _Stranger, *, wanted: bool) -> None:
         if wanted != stranger.writing:
@@ -231,13 +234,17 @@ class Entrance:
             else:
                 self._loop.unwatch_writable(fd)
 
-    def _known(self, hello: dict[str, Any]) -> _Expected:
-        """Return what the ticket of a hello is good for, and use it up.
+    def _known(self, hello: dict[str, Any], session: TlsSession) -> tuple[Came, bytes]:
+        """Return who takes the session, and what the stranger is answered; a ticket is used up.
 
         Raises:
-            ValueError: it is not known, or for something else.
+            ValueError: its ticket is not known, or for something else.
         """
         ticket = hello.pop("ticket", None)
+        if hello.get("purpose") == JOIN:
+            return self._joining(hello, ticket)
+        if not (session.certificate or session.plain):
+            raise ValueError("it has no certificate, and wants more than to join")
         digest = _digest(ticket) if type(ticket) is str else b""
         expected = self._expected.get(digest)
         if expected is None:
@@ -247,7 +254,15 @@ class Entrance:
             raise ValueError(f"its ticket is for {expected.purpose!r}, not for {purpose!r:.40}")
         if expected.once:
             del self._expected[digest]
-        return expected
+        return expected.came, WELCOME
+
+    def _joining(self, hello: dict[str, Any], proof: object) -> tuple[Came, bytes]:
+        nonce = hello.pop("nonce", None)
+        if self._secret is None or self._joined is None:
+            raise ValueError("it wants to join, and nobody is let in by a secret here")
+        if not self._secret.lets_in(proof, nonce, self._certificate):
+            raise ValueError("it wants to join, and its secret is another one")
+        return self._joined, WELCOME + self._secret.proof_of_parent(str(nonce), self._certificate)
 
     def _forget(self, fd: int, stranger: _Stranger) -> None:
         del self._strangers[fd]

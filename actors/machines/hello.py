@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 
     from actors.transport.channels.tls_session import TlsSession
 
-__all__ = ["LARGEST", "REFUSED", "WELCOME", "HelloReader", "pack_hello", "read_exactly"]
+__all__ = ["JOIN", "LARGEST", "REFUSED", "WELCOME", "HelloReader", "pack_hello", "read_exactly"]
 
+JOIN: Final = "join"
+"""The purpose of who has no ticket, but the secret of the cluster."""
 LARGEST: Final = 4096
 """Bytes that a hello may have."""
 WELCOME: Final = b"\x01in\n"

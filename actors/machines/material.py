@@ -8,17 +8,21 @@ from __future__ import annotations
 import os
 import ssl
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from actors._base.errors import InvalidSpec
+from actors.machines.private_file import read_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["Material"]
+__all__ = ["Issuer", "Material", "stranger_context"]
+
+_BEGIN: Final = "-----BEGIN CERTIFICATE-----"
+_END: Final = "-----END CERTIFICATE-----"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,23 +47,41 @@ class Material:
         ca: str | os.PathLike[str],
         certificate: str | os.PathLike[str],
         key: str | os.PathLike[str],
+        *,
+        server: str | None = None,
     ) -> Material:
         """Read a user's own authority, certificate and key, each a PEM file.
+
+        Args:
+            ca: the certificates of the authority.
+            certificate: our own, and those between it and the authority's.
+            key: its private key, which others cannot read.
+            server: as the attribute.
 
         Raises:
             InvalidSpec: a file cannot be read, or they do not fit each other; it says which.
         """
-        texts = {}
-        for name, path in {"ca": ca, "certificate": certificate, "key": key}.items():
-            try:
-                texts[name] = Path(path).read_text("ascii")
-            except (OSError, ValueError) as error:
-                raise InvalidSpec(
-                    f"tls: {name}={os.fspath(path)!r} cannot be read: {error}"
-                ) from error
-        material = cls(**texts)
-        material.context(server=True)
+        material = cls(
+            ca=_text("ca", ca),
+            certificate=_text("certificate", certificate),
+            key=read_private(key, "tls: key").decode("ascii", "replace"),
+            server=server,
+        )
+        try:
+            _shake_hands(material.context(server=True), material.context(server=False))
+        except ssl.SSLError as error:
+            why = getattr(error, "verify_message", "") or error.reason or str(error)
+            raise InvalidSpec(
+                f"tls: certificate={os.fspath(certificate)!r} is not good for both ends of a connection, "
+                f"by ca={os.fspath(ca)!r}: {why}"
+            ) from error
         return material
+
+    @property
+    def der(self) -> bytes:
+        """The own certificate, as it is shown to peers."""
+        first = self.certificate.partition(_END)[0]
+        return ssl.PEM_cert_to_DER_cert(first[first.index(_BEGIN) :] + _END)
 
     def to_plain(self) -> dict[str, str | None]:
         """Return it as a dictionary that JSON takes, for `from_plain`; it holds the key."""
@@ -93,6 +115,57 @@ class Material:
                     f"tls: certificate and key are not a pair in PEM without a passphrase: {error}"
                 ) from error
         return context
+
+
+class Issuer(Protocol):
+    """Who gives the processes of a system what they show to each other.
+
+    Attributes:
+        issues: whether each gets a certificate of its own; otherwise machines bring theirs.
+    """
+
+    @property
+    def issues(self) -> bool: ...
+    def issue(self, name: str, /) -> Material: ...
+
+
+def _text(name: str, path: str | os.PathLike[str]) -> str:
+    try:
+        return Path(path).read_text("ascii")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InvalidSpec(f"tls: {name}={os.fspath(path)!r} cannot be read: {reason}") from error
+
+
+def _shake_hands(server: ssl.SSLContext, client: ssl.SSLContext) -> None:
+    """Have one end talk to the other, as it will when there is a network between them.
+
+    Raises:
+        ssl.SSLError: the one does not take the certificate of the other.
+    """
+    client.check_hostname = False
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = [
+        client.wrap_bio(to_client, to_server),
+        server.wrap_bio(to_server, to_client, server_side=True),
+    ]
+    while ends:
+        for end in list(ends):
+            with suppress(ssl.SSLWantReadError):
+                end.do_handshake()
+                ends.remove(end)
+
+
+def stranger_context() -> ssl.SSLContext:
+    """Return a context for TLS 1.3 in which a client has no certificate, and takes any of the server.
+
+    It proves nothing of either: see `JoinSecret`.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def _no_passphrase() -> str:

@@ -11,7 +11,6 @@ import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from actors._base.errors import ActorsError, BootFailed
-from actors.machines.control_line import ControlLine
 from actors.machines.engine import Join
 from actors.transport import VersionSkew
 
@@ -19,11 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from actors._base.loop import Loop, Timer, Waiter
-    from actors.machines.authority import Authority
-    from actors.machines.control_line import Record
+    from actors.machines.control_line import ControlLine, Record
     from actors.machines.engine import Engine, Gone, Placed, Want
     from actors.machines.entrance import Entrance
     from actors.machines.lease_server import LeaseServer
+    from actors.machines.material import Issuer
     from actors.machines.stamps import Stamps
     from actors.routing import Listener
     from actors.transport.channels.tls_session import TlsSession
@@ -85,7 +84,7 @@ class PlaceHome(Protocol):
     """The places of the system, as each of them sees it."""
 
     loop: Loop
-    authority: Authority
+    authority: Issuer
     entrance: Entrance
     leases: LeaseServer
     lease: float
@@ -95,6 +94,13 @@ class PlaceHome(Protocol):
     @property
     def routers(self) -> Sequence[ShownRouter]: ...
     def problem_of(self, hello: dict[str, Any]) -> str: ...
+    def new_line(
+        self,
+        session: TlsSession,
+        take: Callable[[Record], object],
+        ended: Callable[[str], object],
+        /,
+    ) -> ControlLine: ...
     def place_over(self, place: Place) -> None: ...
     def event(self, kind: str, facts: dict[str, Any]) -> None: ...
 
@@ -114,6 +120,7 @@ class Place:
         key: the name, and what tells it from those before it.
         machine: where it is, as the engine or the agent says.
         pid: the process of the agent.
+        versions: of its Python, and of the code that was shipped to it, as far as it says.
         over: why it is over, "" while it is not.
         leaving: why it takes no more nodes, "" while it does.
         replaces: whether it follows one that was ended in order.
@@ -126,6 +133,7 @@ class Place:
         self.key: str = f"{self.name}#{number}"
         self.machine: str = ""
         self.pid: int = 0
+        self.versions: dict[str, str] = {"python": "", "release": ""}
         self.over: str = ""
         self.replaces: bool = False
         self.leaving: str = ""
@@ -161,6 +169,7 @@ class Place:
         return {
             "name": self.name,
             **self.facts,
+            **self.versions,
             "pid": self.pid,
             "state": state if self.silent_since is None else "UNREACHABLE",
             "unreachable_since": self.silent_since,
@@ -191,6 +200,8 @@ class Place:
             self._placed = await self._engine.start(self._want, join, self._gone_in_any_thread)
             await self._ready
         except BaseException as error:
+            if not self._ready.done():
+                self._ready.set_result(None)  # nobody waits for it
             self._finish(f"its start failed: {error}", "its parent")
             if isinstance(error, ActorsError) or not isinstance(error, Exception):
                 raise
@@ -206,7 +217,8 @@ class Place:
             session.close()
             return
         self.pid, self.machine = int(hello["pid"]), str(hello["machine"])
-        self._line = ControlLine(home.loop, session, self._take, self._line_ended)
+        self.versions = {name: str(hello.get(name, "")) for name in ("python", "release")}
+        self._line = home.new_line(session, self._take, self._line_ended)
         problem = home.problem_of(hello)
         if problem:
             self._refuse(problem)
@@ -262,6 +274,10 @@ class Place:
     def tell(self, op: str, **fields: Any) -> None:
         """Have the agent do something that is not answered."""
         self._send(op, **fields)
+
+    def tell_state(self, number: int, *, ready: bool) -> None:
+        """Tell the agent whether a node is ready, which others ask it."""
+        self._send("state", n=number, ready=ready)
 
     def renew(self) -> None:
         """Have later nodes started from the files as they are now."""

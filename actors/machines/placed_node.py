@@ -15,6 +15,7 @@ from actors._base.log import write_lines, write_records
 from actors._remoting import operations as ops
 from actors._remoting.link import Link
 from actors.nodes import (
+    NodeState,
     ProcessRun,
     RemoteNode,
     last_lines_of,
@@ -61,11 +62,18 @@ class PlacedNode(RemoteNode):
         return self.run.place if isinstance(self.run, PlacedRun) else None
 
     @property
+    def waits_long(self) -> bool:
+        """Whether it waits for a place as long as that takes."""
+        return self.was_ready or self.places.is_patient(self.spec)
+
+    @property
     def where(self) -> dict[str, Any]:
-        """Its place, and since when that cannot be reached, in seconds since the epoch."""
+        """Its place, and since when that is silent, in seconds since the epoch; or for what it waits."""
         placed = self.current_place
         since = None if placed is None else placed.silent_since
-        return {"place": self.place} | ({} if since is None else {"unreachable_since": since})
+        unreachable = {} if since is None else {"unreachable_since": since}
+        waits = self.places.waits_since(self.spec, self.slot) if placed is None else {}
+        return {"place": self.place, **unreachable, **waits}
 
     def make_run(self, *, successor: bool = False) -> PlacedRun:
         """Make a run of this node."""
@@ -93,10 +101,12 @@ class PlacedRun(ProcessRun):
     async def start(self, ended: Callable[[Exit], None], within: float | None = None) -> None:
         """Start the node as `RemoteRun.start`, when it has a place, and no other run of it runs.
 
-        A node that has been ready before waits for its place as long as that takes.
+        A node that has been ready before waits for its place as long as that takes, and so does one whose
+        agents come by themselves.
         """
         seconds = self.node.spec.boot_timeout if within is None else within
-        patient = self.node.was_ready and not self.successor
+        patient = self.node.waits_long and not self.successor
+        self.show_waiting()
         try:
             with fail_after(None if patient else seconds):
                 self.place = await self._free_place(patient=patient)
@@ -108,6 +118,17 @@ class PlacedRun(ProcessRun):
                 f"node {self.node.name} had no place after {seconds:g} s (its boot_timeout){why}"
             ) from error
         await super().start(ended, within)
+
+    def show_waiting(self) -> None:
+        """Show that the node waits for a place, which may take a while."""
+        if self.node.run is None and not self.successor:
+            self.node.state = NodeState.WAITING
+            self.node.changed()
+
+    def _set_state(self, state: NodeState) -> None:
+        super()._set_state(state)
+        if self._begun and self.place is not None and not self._settled:
+            self.place.tell_state(self.number, ready=state is NodeState.READY)
 
     async def _free_place(self, *, patient: bool) -> Place:
         node = self.node
@@ -154,7 +175,7 @@ class PlacedRun(ProcessRun):
             "host": host,
             "port": port,
             "ticket": ticket,
-            "material": places.authority.issue(f"{node.name} {self.number}").to_plain(),
+            "material": places.material_for(f"{node.name} {self.number}"),
             "lease": places.lease,
         }
         settings = process_settings(spec, node.slot)

@@ -59,7 +59,8 @@ def peer_links(process: LinkedProcess, config: dict[str, Any], session: TlsSessi
     """Return what makes links between a placed node and others."""
     link = config["link"]
     material = None if link["material"] is None else Material.from_plain(link["material"])
-    return PeerLinks(process, (material, own_address(session), link["lease"]))
+    address = link.get("address") or own_address(session)
+    return PeerLinks(process, (material, address, link["lease"]))
 
 
 def follow_clock(process: LinkedProcess, config: dict[str, Any]) -> None:

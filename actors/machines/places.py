@@ -9,30 +9,42 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from anyio import Event, sleep
+from anyio import Event, move_on_after, sleep
 
 from actors._base.errors import BootFailed, InvalidSpec
+from actors._base.log import iso_time
 from actors.machines.authority import Authority
+from actors.machines.control_line import ControlLine
 from actors.machines.engine import Reach, Want
 from actors.machines.entrance import Entrance
 from actors.machines.hosts_engine import HostsEngine, host_count
+from actors.machines.join_engine import JoinEngine, nodes_per_agent
+from actors.machines.join_secret import JoinSecret
 from actors.machines.lease_server import LeaseServer
 from actors.machines.place import Place
 from actors.machines.ray_engine import RayEngine
+from actors.machines.users_authority import UsersAuthority
 from actors.machines.wire_version import skew_of
 from actors.supervisors import BackoffState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from os import PathLike
 
     from actors._base.loop import Loop, Task, Waiter
+    from actors.machines.control_line import Record
     from actors.machines.engine import Engine
+    from actors.machines.entrance import Came
+    from actors.machines.material import Issuer
     from actors.machines.placed_router import PlacedRouter
     from actors.machines.stamps import Stamps
     from actors.nodes import NodesSpec
+    from actors.transport.channels.tls_session import TlsSession
 
 __all__ = ["Places"]
 
+_LAST_WORDS: Final = 5.0
+"""Seconds that agents have, all together, to end their connections when the system has ended."""
 _GRACE: Final = 5.0
 """Seconds that an agent without nodes has to end."""
 
@@ -44,6 +56,10 @@ class MachineOptions(Protocol):
     def lease(self) -> float: ...
     @property
     def reach(self) -> str | None: ...
+    @property
+    def tls(self) -> Mapping[str, str | PathLike[str]] | None: ...
+    @property
+    def join_secret(self) -> str | PathLike[str] | None: ...
 
 
 class Places:
@@ -76,7 +92,10 @@ class Places:
         self.event = event
         self.log_format = log_format
         self.lease: float = float(options.lease)
-        self.authority: Authority = Authority.new()
+        self._options = options
+        self.authority: Issuer = (
+            Authority.new() if options.tls is None else UsersAuthority(options.tls)
+        )
         host, _, port = (options.reach or "127.0.0.1:0").partition(":")
         self.entrance: Entrance = Entrance(
             loop,
@@ -99,6 +118,7 @@ class Places:
         self._by_key: dict[str, Place] = {}
         self._numbers = 0
         self._closing = False
+        self._lines: list[ControlLine] = []
 
     # -- who is where -------------------------------------------------------------------------
 
@@ -124,6 +144,18 @@ class Places:
         """Return what the place of a node waits for, for errors."""
         found = self._slots.get((spec.name, place_number(spec, slot)))
         return "" if found is None else found.doing
+
+    def is_patient(self, spec: NodesSpec) -> bool:
+        """Whether nodes of a group wait as long as it takes for their agents, which come by themselves."""
+        return isinstance(self._engine(spec), JoinEngine)
+
+    def waits_since(self, spec: NodesSpec, slot: int) -> dict[str, Any]:
+        """Return for what agent a node waits, and since when; empty if for none."""
+        engine = self._engine(spec)
+        if not isinstance(engine, JoinEngine):
+            return {}
+        found = engine.waits_for(spec.name, place_number(spec, slot))
+        return {} if found is None else {"waits_for": found[0], "waits_since": iso_time(found[1])}
 
     def check(self, spec: NodesSpec) -> None:
         """Refuse a group that its engine cannot place.
@@ -164,7 +196,7 @@ class Places:
     def _engine(self, spec: NodesSpec) -> Engine:
         name = spec.engine_name
         if name not in self._engines:
-            made = spec.engine if not isinstance(spec.engine, str) else _ENGINES[name](self.loop)
+            made = spec.engine if not isinstance(spec.engine, str) else _ENGINES[name](self)
             self._engines[name] = made
         return self._engines[name]
 
@@ -172,6 +204,12 @@ class Places:
     def status(self) -> list[dict[str, Any]]:
         """What `actors ps` shows of each place that has joined."""
         return [place.status for place in self._by_key.values() if place.machine]
+
+    @property
+    def spares(self) -> list[dict[str, Any]]:
+        """What `actors ps` shows of each agent that waits for a place."""
+        engines = [one for one in self._engines.values() if isinstance(one, JoinEngine)]
+        return [spare for engine in engines for spare in engine.spares]
 
     def place_number(self, spec: NodesSpec, slot: int) -> int:
         """Return the place of a node in its group."""
@@ -187,6 +225,37 @@ class Places:
             place.renew()
 
     # -- what a place needs (`PlaceHome`) -----------------------------------------------------
+
+    def let_join(self, came: Came) -> None:
+        """Let in agents that have the secret of the cluster.
+
+        Raises:
+            InvalidSpec: there is none, or no address that agents could know.
+        """
+        options = self._options
+        if options.join_secret is None:
+            raise InvalidSpec("engine='join' needs System(join_secret=FILE), which lets agents in")
+        if not (options.reach or "").rpartition(":")[0]:
+            raise InvalidSpec(
+                f"engine='join' needs System(reach='HOST:PORT'), where agents come, got {options.reach!r}"
+            )
+        secret = JoinSecret.from_file(options.join_secret)
+        self.entrance.standing(secret, came, anonymous=self.authority.issues)
+
+    def material_for(self, name: str) -> dict[str, Any] | None:
+        """Return what a node of another machine shows; None if its machine has that."""
+        return self.authority.issue(name).to_plain() if self.authority.issues else None
+
+    def new_line(
+        self,
+        session: TlsSession,
+        take: Callable[[Record], object],
+        ended: Callable[[str], object],
+    ) -> ControlLine:
+        """Make a line to an agent, which ends with the system at the latest."""
+        self._lines = [line for line in self._lines if not line.finished]
+        self._lines.append(ControlLine(self.loop, session, take, ended))
+        return self._lines[-1]
 
     def problem_of(self, hello: dict[str, Any]) -> str:
         """Return why an agent cannot be of this system, "" if it can."""
@@ -220,14 +289,18 @@ class Places:
         self._closing = True
         for slot in self._slots.values():
             slot.cancel()
+        self.entrance.close()  # agents that are let go come again, to the next system
         for place in list(self._by_key.values()):
             await place.stop(_GRACE)
         for engine in self._engines.values():
             await engine.close()
-        self._let_go()
-
-    def _let_go(self) -> None:
-        self.entrance.close()
+        for line in self._lines:
+            line.close()
+        with move_on_after(_LAST_WORDS):
+            for line in self._lines:
+                await line.close_within(_LAST_WORDS)
+        for line in self._lines:
+            line.abandon()
         self.leases.close()
 
     def abandon(self) -> None:
@@ -270,6 +343,8 @@ class _PlaceSlot:
             finally:
                 if waiter in self._waiters:
                     self._waiters.remove(waiter)
+                    if not self._waiters and self._places.is_patient(self._spec):
+                        self.cancel()  # nobody waits for an agent any more: others may have it
 
     async def _start(self) -> None:
         places, loop = self._places, self._places.loop
@@ -327,19 +402,14 @@ class _PlaceSlot:
 
 
 def place_number(spec: NodesSpec, slot: int) -> int:
-    """Return the place of a node in its group: nodes of "hosts" share those, others have one each."""
-    return slot % host_count(spec.on) if spec.engine == "hosts" else slot
+    """Return the place of a node in its group: those of "hosts" and "join" share them."""
+    if spec.engine == "hosts":
+        return slot % host_count(spec.on)
+    return slot // nodes_per_agent(spec.on) if spec.engine == "join" else slot
 
 
-def _not_built(name: str) -> Callable[[Loop], Engine]:
-    def refuse(_loop: Loop) -> Engine:
-        raise InvalidSpec(f"engine={name!r} is not built")
-
-    return refuse
-
-
-_ENGINES: Final[dict[str, Callable[[Loop], Engine]]] = {
-    "hosts": HostsEngine,
-    "join": _not_built("join"),
-    "ray": RayEngine,
+_ENGINES: Final[dict[str, Callable[[Places], Engine]]] = {
+    "hosts": lambda places: HostsEngine(places.loop),
+    "join": JoinEngine,
+    "ray": lambda places: RayEngine(places.loop),
 }

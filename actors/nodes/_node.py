@@ -21,6 +21,8 @@ __all__ = ["ActorPlacement", "ActorStart", "Node", "NodeOwner", "NodeState"]
 class NodeState(enum.Enum):
     """The state of a run of a node; it moves only downwards, and a restart begins another run."""
 
+    WAITING = "WAITING"
+    """For a place on another machine."""
     SPAWNED = "SPAWNED"
     BOOTING = "BOOTING"
     READY = "READY"

@@ -28,6 +28,7 @@ OF_THE_CLIENT = {
     "actors._base.version",
     "actors.cli._application_parser",
     "actors.cli._failure",
+    "actors.cli._join_parser",
     "actors.cli._parser",
     "actors.cli._serve_answers",
     "actors.cli._serve_parser",

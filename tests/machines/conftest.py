@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import cache
 from typing import Any
 
 import anyio
 import pytest
 
+from actors._base.run_loop import open_loop
 from actors.machines.authority import Authority, Material
 from actors.machines.entrance import Entrance
 from actors.transport.channels.tls_session import TlsSession
@@ -57,3 +58,18 @@ def guests() -> Iterator[Guests]:
 
 
 MakeEntrance = Callable[..., Entrance]
+_OURS = material("run 1")
+
+
+@pytest.fixture
+async def entrance(anyio_backend: Any) -> AsyncIterator[MakeEntrance]:
+    made: list[Entrance] = []
+    async with open_loop() as loop:
+
+        def make(shown: Material | None = _OURS, **options: Any) -> Entrance:
+            made.append(Entrance(loop, shown, **options))
+            return made[-1]
+
+        yield make
+        for one in made:
+            one.close()

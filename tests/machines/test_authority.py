@@ -7,11 +7,14 @@ import os
 import ssl
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives import serialization as forms
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from actors.errors import InvalidSpec
 from actors.machines.authority import Authority, Material
@@ -83,6 +86,7 @@ def test_a_user_may_bring_their_own_files(tmp_path: Path) -> None:
     paths = [tmp_path / name for name in ("ca.pem", "cert.pem", "key.pem")]
     for path, text in zip(paths, (run.ca, run.certificate, run.key), strict=True):
         path.write_text(text)
+    paths[-1].chmod(0o640)
     own = Material.from_files(*paths)
     assert (own.ca, own.certificate, own.key, own.server) == (
         run.ca,
@@ -111,6 +115,9 @@ def test_a_user_may_bring_their_own_files(tmp_path: Path) -> None:
             "{locked}",
             "tls: certificate and key are not a pair .* without a passphrase",
         ),
+        ("{ca}", "{certificate}", "{open}", "tls: key='.*open.pem' has mode 0644, which lets"),
+        ("{foreign}", "{certificate}", "{key}", "certificate='.*' is not good .*ca='.*'.*: unable"),
+        ("{ca}", "{expired}", "{key}", "certificate='.*expired.pem' is not good .* has expired"),
     ],
 )
 def test_files_that_do_not_fit_are_told(
@@ -123,13 +130,33 @@ def test_files_that_do_not_fit_are_told(
         "key": run.key,
         "other": other.key,
         "locked": _locked(run.key),
+        "open": run.key,
+        "foreign": Authority.new().ca,
+        "expired": _expired(run.certificate, authority()),
     }
     names = {"missing": tmp_path / "nowhere"}
     for name, text in texts.items():
         names[name] = tmp_path / f"{name}.pem"
         names[name].write_text(text)
+        names[name].chmod(0o644 if name == "open" else 0o600)
     with pytest.raises(InvalidSpec, match=why):
         Material.from_files(*(text.format(**names) for text in (ca, certificate, key)))
+
+
+def _expired(certificate: str, signer: Any) -> str:
+    """Return the same certificate with an end that has come."""
+    old = x509.load_pem_x509_certificate(certificate.encode())
+    builder = x509.CertificateBuilder(
+        issuer_name=old.issuer,
+        subject_name=old.subject,
+        public_key=old.public_key(),
+        serial_number=1,
+        not_valid_before=old.not_valid_before_utc,
+        not_valid_after=datetime(2001, 1, 1, tzinfo=UTC),
+        extensions=list(old.extensions),
+    )
+    made = builder.sign(signer._key, SHA256())
+    return made.public_bytes(forms.Encoding.PEM).decode()
 
 
 def _locked(key: str) -> str:

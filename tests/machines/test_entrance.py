@@ -4,35 +4,17 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
 import pytest
 
-from actors._base.run_loop import open_loop
 from actors.errors import InvalidSpec
 from actors.machines.authority import Authority, Material
 from actors.machines.dial import dial
-from actors.machines.entrance import Entrance
 from tests.machines.conftest import Guests, MakeEntrance, material
 
-RUN_1 = material("run 1")
 pytestmark = pytest.mark.within(20)
-
-
-@pytest.fixture
-async def entrance(anyio_backend: Any) -> AsyncIterator[MakeEntrance]:
-    made: list[Entrance] = []
-    async with open_loop() as loop:
-
-        def make(shown: Material | None = RUN_1, **options: Any) -> Entrance:
-            made.append(Entrance(loop, shown, **options))
-            return made[-1]
-
-        yield make
-        for one in made:
-            one.close()
 
 
 async def test_a_ticket_lets_one_connection_in_which_then_carries_bytes(
@@ -97,25 +79,6 @@ async def test_a_forgotten_ticket_is_refused(entrance: MakeEntrance, guests: Gue
     door.forget(ticket)
     with pytest.raises(ConnectionError, match="the ticket is unknown"):
         await dial(door.address, material("run 2"), ticket, {})
-
-
-async def test_who_shows_the_secret_comes_in_again_and_again(
-    entrance: MakeEntrance, guests: Guests
-) -> None:
-    door = entrance()
-    door.standing("a secret of enough bytes", guests.came)
-    for _ in range(3):
-        session = await dial(
-            door.address, material("run 2"), "a secret of enough bytes", {"purpose": "join"}
-        )
-        session.close()
-    assert guests.hellos == [{"purpose": "join"}] * 3
-
-
-async def test_a_short_secret_is_refused(entrance: MakeEntrance, guests: Guests) -> None:
-    door = entrance()
-    with pytest.raises(InvalidSpec, match="16 or more bytes, this one has 5"):
-        door.standing("short", guests.came)
 
 
 async def test_a_certificate_of_another_system_does_not_come_in(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -12,6 +13,7 @@ from actors import System, Topology, move, nodes
 from actors.errors import InvalidSpec, NotSendable
 from actors.transport import SharedBuffer
 from tests.machines.far_actors import Counter
+from tests.machines.joining import Cluster
 from tests.machines.places_of_a_test import run_script
 
 HOSTS = {"run": ["ssh", "web1"]}
@@ -32,6 +34,11 @@ def anyio_backend() -> str:
         (lambda: nodes("far", spread=True), "spread=True needs an engine"),
         (lambda: Topology(lease=0.5), "lease must be 1 or more seconds, got 0.5"),
         (lambda: System(lease=0), "lease must be 1 or more seconds, got 0"),
+        (
+            lambda: Topology(join_secret=cast("Any", 5)),
+            "join_secret must be the path of a file, got 5",
+        ),
+        (lambda: System(join_secret=""), "join_secret must be the path of a file, got ''"),
         (lambda: System(reach="here:port"), "reach must be 'HOST:PORT' or 'HOST', got 'here:port'"),
     ],
 )
@@ -60,9 +67,51 @@ async def test_words_that_the_engine_does_not_know_are_refused_before_anything_s
             raise AssertionError("it started")
 
 
-async def test_an_engine_that_is_not_built_is_refused_by_name() -> None:
-    with pytest.raises(InvalidSpec, match="engine='join' is not built"):
-        async with System(Topology(nodes=[nodes("far", engine="join")])):
+@pytest.mark.parametrize(
+    "on, text",
+    [
+        (
+            {"label": {}},
+            "on has 'labels' and 'nodes_per_agent', got 'label'; did you mean 'labels'",
+        ),
+        ({"labels": ["gpu"]}, "on\\['labels'\\]: labels are a table of texts, got \\['gpu'\\]"),
+        ({"labels": {"gpu": 1}}, "a label has texts of 1 to 200 letters, got 'gpu'=1"),
+        ({"nodes_per_agent": 0}, "on\\['nodes_per_agent'\\] must be 1 or more, got 0"),
+    ],
+)
+async def test_words_that_the_engine_join_does_not_know_are_refused_before_anything_starts(
+    on: dict[str, Any], text: str, tmp_path: Path
+) -> None:
+    cluster = Cluster(tmp_path)
+    topology = cluster.topology(nodes("far", engine="join", on=on))
+    with pytest.raises(InvalidSpec, match=text):
+        async with System(topology):
+            raise AssertionError("it started")
+
+
+async def test_the_engine_join_spreads_nothing(tmp_path: Path) -> None:
+    topology = Cluster(tmp_path).topology(nodes("far", engine="join", spread=True))
+    with pytest.raises(InvalidSpec, match="spread=True is for an engine that places"):
+        async with System(topology):
+            raise AssertionError("it started")
+
+
+@pytest.mark.parametrize(
+    "options, text",
+    [
+        ({}, "engine='join' needs System\\(join_secret=FILE\\), which lets agents in"),
+        ({"join_secret": "/no/such/file"}, "needs System\\(reach='HOST:PORT'\\), .* got None"),
+        (
+            {"join_secret": "/no/such/file", "reach": "127.0.0.1:0"},
+            "join_secret='/no/such/file' cannot be read: No such file or directory",
+        ),
+    ],
+)
+async def test_the_engine_join_needs_an_address_and_a_secret(
+    options: dict[str, Any], text: str
+) -> None:
+    with pytest.raises(InvalidSpec, match=text):
+        async with System(Topology(nodes=[nodes("far", engine="join")], **options)):
             raise AssertionError("it started")
 
 

@@ -73,6 +73,10 @@ class LingeringClose:
         if not self._closed:
             self._read()
 
+    def abandon(self) -> None:
+        """Close the session now, whatever is lost; a second call does nothing."""
+        self._close()
+
     def _write(self) -> None:
         try:
             self._write_all()

@@ -67,7 +67,8 @@ class TlsSession:
     Attributes:
         channel_type: the class of channel to carry messages over it.
         lease: as the argument.
-        peer: the address of the other end, for people.
+        address: host and port of the other end.
+        peer: the same, for people.
         shaken: whether the handshake is done.
         answered: whether it had something to write; of a server, that a whole client hello has come.
         on_owing: called each time the socket has not taken all that was encrypted.
@@ -100,6 +101,7 @@ class TlsSession:
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         try:
             host, port, *_ = sock.getpeername()
+            self.address: tuple[str, int] = (host, port)
             self.peer: str = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
             if context is not None:
                 self._tls = context.wrap_bio(
@@ -125,6 +127,17 @@ class TlsSession:
             if key == "commonName"
         ]
         return names[0] if names else ""
+
+    @property
+    def certificate(self) -> bytes:
+        """The certificate that the peer has shown, as DER; empty without one."""
+        found = None if self._tls is None else self._tls.getpeercert(binary_form=True)
+        return found or b""
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is plain TCP."""
+        return self._tls is None
 
     # ------------------------------------------------------------ the handshake
 

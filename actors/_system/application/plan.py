@@ -51,6 +51,8 @@ _SETTINGS: Final = (
     "admin",
     "lease",
     "reach",
+    "join_secret",
+    "tls",
 )
 """What is fixed at the start of a system."""
 

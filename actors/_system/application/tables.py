@@ -87,7 +87,13 @@ _OF_PROGRAMS: Final[Mapping[str, Kind]] = {
     "health": Either((Text(), Items(Text())), "a URL, or a command as a list"),
     "max_memory": Size(),
 }
-_SIZES: Final[Mapping[str, Kind]] = {"largest": Size(), "lend_per_node": Size()}
+_OF_SYSTEMS: Final[Mapping[str, Kind]] = {
+    "largest": Size(),
+    "lend_per_node": Size(),
+    "log_config": Text(),
+    "join_secret": Text(),
+    "tls": _TEXTS,
+}
 _OF_TOPOLOGY: Final = ("nodes", "children", "listeners", "admin", "alerts")
 """What tables of their own stand for."""
 _OWN_DOCS: Final = {
@@ -301,7 +307,7 @@ def single_tables() -> Mapping[str, Record]:
     """Return the tables that there is one of."""
     return {
         "system": Record(
-            derived_keys(Topology, without=_OF_TOPOLOGY, own={**_SIZES, "log_config": Text()}),
+            derived_keys(Topology, without=_OF_TOPOLOGY, own=_OF_SYSTEMS),
             docs=partial(_docs, Topology),
         ),
         "admin": Record(derived_keys(Admin), Admin, needs=("address",), docs=partial(_docs, Admin)),

@@ -71,8 +71,13 @@ async def ps(core: Coordinator) -> dict[str, Any]:
         "groups": _groups(core),
         "listeners": [listener_facts(listening) for listening in core.listeners],
         "programs": program_facts(core),
-        **({"places": places} if (places := core.machines.status) else {}),
+        **({"places": places} if (places := _places(core)) else {}),
     }
+
+
+def _places(core: Coordinator) -> list[dict[str, Any]]:
+    """Return the facts about every place of another machine, and about agents that wait for one."""
+    return [*core.machines.status, *core.machines.spares]
 
 
 def _groups(core: Coordinator) -> dict[str, dict[str, int]]:
@@ -105,12 +110,18 @@ def node_facts(node: RemoteNode) -> dict[str, Any]:
     """Return the facts about a node that the parent process knows."""
     return {
         **node_identity(node),
+        **_waits(node.where),
         "restarts": node.restarts,
         "boot_seconds": None if node.run is None else node.run.boot_seconds,
         "answering": False,
         "rss": None,
         "actors": None,
     }
+
+
+def _waits(where: dict[str, Any]) -> dict[str, Any]:
+    """Return for what a node waits that has no place, and since when."""
+    return {name: where[name] for name in ("waits_for", "waits_since") if name in where}
 
 
 async def _ask(core: Coordinator, node: RemoteNode, facts: dict[str, Any]) -> None:

@@ -67,7 +67,10 @@ LISTENERS: Final = (
     "OPEN",
 )
 PROGRAMS: Final = ("PROGRAM", "STATE", "PID", "PORT", "RESTARTS", "MEMORY")
-PLACES: Final = ("PLACE", "ENGINE", "MACHINE", "STATE", "AGENT", "ROUND-TRIP", "LEASE-LEFT")
+PLACES: Final = (
+    *("PLACE", "ENGINE", "MACHINE", "STATE", "AGENT", "ROUND-TRIP", "LEASE-LEFT"),
+    *("PYTHON", "RELEASE", "LABELS"),
+)
 POOLS: Final = (
     *("POOL", "WORKERS", "QUEUED", "RUNNING", "COMPLETED", "FAILED", "BUSY"),
     *("WAIT-P50", "WAIT-P99", "RUN-P50", "RUN-P99"),
@@ -99,6 +102,7 @@ def place_cells(place: dict[str, Any]) -> tuple[str, ...]:
         str(place["pid"]),
         "-" if trip is None else f"{1000 * trip:.1f} ms",
         "-" if left is None else f"{left:.1f} s",
+        *(place.get(name) or "-" for name in ("python", "release", "labels")),
     )
 
 

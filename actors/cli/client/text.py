@@ -115,6 +115,11 @@ def as_status(facts: dict[str, Any]) -> str:
         for group, count in facts.get("groups", {}).items()
         if count["ready"] < count["wanted"]
     ]
+    parts += [
+        f"{node['name']} waits for {node['waits_for']} since {node['waits_since']}"
+        for node in facts["nodes"]
+        if "waits_for" in node
+    ]
     if facts.get("places"):
         parts += ["", *table(PLACES, list(map(place_cells, facts["places"])))]
     if facts["listeners"]:

@@ -21,6 +21,7 @@ from actors.cli.application import (
     read_application,
 )
 from actors.cli.server.env_file import load_variables
+from actors.cli.server.join import join
 from actors.cli.server.reloads import ReloadTriggers
 from actors.cli.server.run import (
     override_admin,
@@ -97,6 +98,7 @@ def _begin_log(options: Namespace) -> None:
 
 COMMANDS: Final[dict[str, Callable[[Namespace], None]]] = {
     **APPLICATION_COMMANDS,
+    "join": join,
     "run": _run,
     "serve": _serve,
 }
