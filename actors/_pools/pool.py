@@ -465,7 +465,8 @@ class Pool(Generic[A]):
     async def resize(self, size: int) -> int:
         """Have *size* workers, within the pool's `min` and `max`; return how many it has then.
 
-        New ones are ready when this returns; those with the highest slots go, after their tasks.
+        New ones are ready when this returns; those with the highest slots go, after their tasks. If it is
+        cancelled, the worker that starts or ends at that moment does so to its end, and no other.
         """
         return await self.client.places.resize(size)
 

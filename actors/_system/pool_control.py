@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from anyio import Lock, move_on_after, sleep
 
-from actors._base.errors import ActorsError, InvalidSpec
+from actors._base.errors import ActorsError, InvalidSpec, SystemStopped
 from actors._pools import (
     FunctionWorker,
     LineReader,
@@ -27,7 +27,7 @@ from actors._pools import (
     shrunk,
 )
 from actors.nodes import RemoteNode, process_figures
-from actors.supervisors import SupervisorError
+from actors.supervisors import ChildState, SupervisorError
 
 if TYPE_CHECKING:
     from actors._base.loop import Timer, Waiter
@@ -47,8 +47,37 @@ _LEAVING_EVERY: Final = 0.02
 _RSS_EVERY: Final = 0.25
 """Seconds between two looks at the memory of workers that have a `max_rss`."""
 _RSS_KILL: Final = 1.25
+_GONE: Final = frozenset({ChildState.STOPPED, ChildState.ABANDONED})
 _FAILING: Final = 2.0
 """Seconds for which starts fail, and no worker is ready, until those who wait are told."""
+
+
+class _Change:
+    """A change of the number of workers.
+
+    Args:
+        size: the number that is wanted.
+        answer: of the one who waits for it; None for nobody.
+
+    Attributes:
+        given_up: whether who asked for it has gone: what has not begun is left out.
+    """
+
+    def __init__(self, size: int, answer: Waiter | None = None) -> None:
+        self.size = size
+        self.given_up = False
+        self._answer = answer
+
+    def tell(self, error: BaseException | None) -> bool:
+        """Say that it is over, perhaps by *error*; return whether anybody hears it."""
+        answer = self._answer
+        if answer is None or answer.done():
+            return False
+        if error is None:
+            answer.set_result(None)
+        else:
+            answer.set_exception(error)
+        return True
 
 
 class PoolControl:
@@ -98,7 +127,8 @@ class PoolControl:
         self._failing_since: float | None = None
         """When the first start failed since a worker was last ready."""
         self._changing = Lock()
-        self._sizing = False
+        self._sizing = 0
+        """How many changes of the size are under way, or wait for their turn."""
         self._idle_timer: Timer | None = None
         self._rss_timer: Timer | None = None
         if spec.max_rss is not None:
@@ -177,9 +207,23 @@ class PoolControl:
     def _lost(self, slot: int, why: str) -> None:
         """A worker has ended for good."""
         worker = self.queue.workers.pop(slot, None)
-        self._actors.pop(slot, None)
+        actors = self._actors.pop(slot, {})
         if worker is not None:
             self.queue.worker_down(worker, why)
+        self._end_if_empty()
+        if not (self.closed or self._state.stopping) and any(
+            actor.end is None for actor in actors.values()
+        ):
+            name = f"{self.spec.name}: rest of worker {slot}"
+            self._state.loop.start(self._end_rest, slot, name=name, fresh=True)
+
+    async def _end_rest(self, slot: int) -> None:
+        """End what is left of a worker one of whose actors has ended for good."""
+        async with self._changing:
+            if slot not in self.queue.workers and not self.closed:
+                await self._end_actors(slot)
+
+    def _end_if_empty(self) -> None:
         if not self.queue.workers and not self.closed and not self._sizing:
             self._ended(self, "all its members have ended")
 
@@ -228,8 +272,7 @@ class PoolControl:
         size = len(self.queue.workers)
         wanted = grown(size, self.queue.busy, self.queue.queued, spec.least, spec.most)
         if wanted > size:
-            self._sizing = True
-            self._state.loop.start(self._size_to, wanted, name=f"{spec.name}: grow", fresh=True)
+            self._begin_change(_Change(wanted), "grow")
         elif size > spec.least and self._idle_timer is None:
             self._idle_timer = self._state.loop.call_later(spec.idle, self._shrink)
 
@@ -242,8 +285,7 @@ class PoolControl:
         idle = self._idle_at_the_end()
         wanted = shrunk(len(workers), idle, spec.least)
         if wanted < len(workers):
-            self._sizing = True
-            self._state.loop.start(self._size_to, wanted, name=f"{spec.name}: shrink", fresh=True)
+            self._begin_change(_Change(wanted), "shrink")
             return
         last = workers[max(workers)]
         left = spec.idle
@@ -260,19 +302,34 @@ class PoolControl:
             count += 1
         return count
 
-    async def _size_to(self, size: int) -> None:
+    def _begin_change(self, change: _Change, what: str) -> None:
+        """Carry out a change of the size, in a task that ends with it and with nobody who asked for it."""
+        self._sizing += 1
+        name = f"{self.spec.name}: {what}"
+        self._state.loop.start(self._carry_out, change, name=name, fresh=True)
+
+    async def _carry_out(self, change: _Change) -> None:
+        failed: BaseException | None = None
         try:
-            await self._resize(size)
+            await self._resize(change)
         except (ActorsError, SupervisorError) as error:
-            facts = {"pool": self.spec.name, "size": size, "why": str(error)}
-            self._state.event("pool_not_resized", facts)
+            failed = error
+        except BaseException:
+            failed = SystemStopped("the system is stopping: it starts and ends no more workers")
+            raise
         finally:
-            self._sizing = False
+            self._sizing -= 1
+            if not change.tell(failed) and failed is not None:
+                facts = {"pool": self.spec.name, "size": change.size, "why": str(failed)}
+                self._state.event("pool_not_resized", facts)
+        self._end_if_empty()
         # There may be more to do, and an idle worker is looked at again.
         self.load_changed()
 
     async def resize(self, size: object) -> int:
         """Have so many workers, within the pool's bounds; return how many there are then.
+
+        If this is cancelled, the step of the change that has begun is done to its end, and no other.
 
         Raises:
             InvalidSpec: it is no number of workers, or the pool has a fixed size.
@@ -280,61 +337,90 @@ class PoolControl:
         if type(size) is not int or size < 1:
             what = "size must be a whole number of 1 or more"
             raise InvalidSpec(f"pool {self.spec.name!r}: {what}, got {size!r}")
-        wanted = clamped(size, self.spec.least, self.spec.most)
-        sizing, self._sizing = self._sizing, True
+        answer = self._state.loop.waiter()
+        change = _Change(clamped(size, self.spec.least, self.spec.most), answer)
+        self._begin_change(change, "resize")
         try:
-            await self._resize(wanted)
+            await answer
         finally:
-            self._sizing = sizing
+            change.given_up = True
         return len(self.queue.workers)
 
-    async def _resize(self, size: int) -> None:
+    async def _resize(self, change: _Change) -> None:
         async with self._changing:
-            have = sorted(self.queue.workers)
+            have, size = sorted(self.queue.workers), change.size
+            if self.closed or change.given_up:
+                return
             if size > len(have):
-                unused = (slot for slot in count() if slot not in self.queue.workers)
-                await self._add(list(islice(unused, size - len(have))))
+                await self._add(size - len(have), change)
             elif size < len(have):
-                await self._remove(have[size:])
+                await self._remove(have[size:], change)
 
-    async def _scale(self) -> None:
-        """Have nodes for the slots that there are."""
-        if self.spec.group is not None:
-            size = max(self.queue.workers, default=-1) + 1
+    async def _scale(self, size: int | None = None) -> None:
+        """Have nodes for so many slots; None is for those that there are."""
+        if self.spec.group is not None and not self.closed:
+            if size is None:
+                size = max(self.queue.workers, default=-1) + 1
             await self._groups.scale(self.spec.name, size, by_pool=True)
 
-    async def _add(self, slots: list[int]) -> None:
+    async def _add(self, count_: int, change: _Change) -> None:
+        """Add workers, and the nodes that they need; of one that does not start nothing is left."""
+        slots = list(islice((slot for slot in count() if self._is_unused(slot)), count_))
+        begun = 0
+        try:
+            await self._scale(max([*slots, *self.queue.workers]) + 1)
+            for slot in slots:
+                if self.closed or change.given_up:
+                    break
+                await self._start_worker(slot)
+                begun += 1
+        finally:
+            if begun < len(slots):
+                with suppress(ActorsError):
+                    await self._scale()
+
+    def _is_unused(self, slot: int) -> bool:
+        """Whether a slot has no worker: neither one that is known, nor one that is about to come back."""
         assert self.handle is not None
-        if self.spec.group is not None:
-            most = max([*slots, *self.queue.workers])
-            await self._groups.scale(self.spec.name, most + 1, by_pool=True)
-        for slot in slots:
+        if slot in self.queue.workers:
+            return False
+        names = {actor.name for actor in self.spec.workers(slot)}
+        return all(one.state in _GONE for one in self.handle.children() if one.name in names)
+
+    async def _start_worker(self, slot: int) -> None:
+        assert self.handle is not None
+        await self._end_actors(slot)  # what is left of one that has ended
+        try:
             for actor in self.spec.workers(slot):
                 await self.handle.start_child(actor)
+        except BaseException:
+            await self._end_actors(slot)
+            raise
 
-    async def _remove(self, slots: list[int]) -> None:
+    async def _remove(self, slots: list[int], change: _Change) -> None:
         leaving = [self.queue.workers[slot] for slot in slots]
         for worker in leaving:
             worker.leaving = True
         try:
-            await self._end_in_order(leaving)
+            for worker in leaving:
+                while worker.tasks and not change.given_up:  # noqa: ASYNC110 - what they wait for is no event
+                    await sleep(_LEAVING_EVERY)
+            for slot in slots:
+                if not change.given_up:
+                    await self._end_actors(slot)
         finally:
             for worker in leaving:  # those that are still there
                 worker.leaving = False
             self.queue.give_places()
         await self._scale()
 
-    async def _end_in_order(self, leaving: list[PoolWorker]) -> None:
+    async def _end_actors(self, slot: int) -> None:
+        """End the actors of a worker, the last one first, and forget them."""
         assert self.handle is not None
-        for worker in leaving:
-            while worker.tasks:  # noqa: ASYNC110 - what they wait for is no event
-                await sleep(_LEAVING_EVERY)
-        for worker in leaving:
-            names = list(self._actors.get(worker.slot, {}))
-            for name in reversed(names):
-                with suppress(SupervisorError):
-                    await self.handle.stop_child(name)
-                    self.handle.delete_child(name)
+        for actor in reversed(self.spec.workers(slot)):
+            with suppress(SupervisorError, SystemStopped):
+                await self.handle.stop_child(actor.name)
+                self.handle.delete_child(actor.name)
 
     # -- memory ------------------------------------------------------------------------------------
 

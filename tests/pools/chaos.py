@@ -22,7 +22,6 @@ from actors.testing import eventually
 __all__ = ["Chaos"]
 
 _SUBMITTERS: Final = 100
-_FDS_OF_A_NODE: Final = 7
 _RESIZE_EVERY: Final = 0.3
 """Seconds between two sizes of the pool."""
 _KILLS: Final = 400
@@ -97,12 +96,12 @@ class Chaos:
             self._measure()
 
     async def _at_rest(self) -> bool:
-        """Have one worker; return whether it is alone and ready, and this process has what it notes."""
-        # Again and again: a change of the size that was cancelled may still add others.
+        """Have one worker; return whether it and its node are alone, and this process has what it notes."""
+        # Again and again: a change of the size that was cancelled may still add one.
         await self._pool.resize(1)
         places: Any = self._pool.client.places
         ready = [one.journal is not None for one in places._queue.workers.values()]
-        return ready == [True]
+        return ready == [True] and len(self._nodes) == 1
 
     @property
     def _nodes(self) -> list[Any]:
@@ -136,9 +135,7 @@ class Chaos:
     def _measure(self) -> None:
         gc.collect()
         process = psutil.Process()
-        # A change of the size that was cancelled may leave a node without a worker.
-        fds = process.num_fds() - _FDS_OF_A_NODE * (len(self._nodes) - 1)
-        self.figures.append((fds, process.memory_info().rss >> 10))
+        self.figures.append((process.num_fds(), process.memory_info().rss >> 10))
 
     async def _submit(self, until: int) -> None:
         while self._begun < until:
