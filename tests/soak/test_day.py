@@ -31,8 +31,11 @@ from tests.soak.load import HARMLESS, Load, Request
 MINUTES: Final = float(os.environ.get("DAY_MINUTES", "20"))
 SEED: Final = int(os.environ.get("DAY_SEED", "0")) or random.randrange(1, 2**31)
 HERE: Final = Path(__file__).parent
-GROWS: Final = 3 << 20
-"""Bytes that the parent may have more in the last quarter than in the second."""
+GROWS: Final = 2 << 20
+"""Bytes that the parent may have more in the last quarter than in the second.
+
+It keeps the last MiB of its log for `actors logs`, which takes twice that, and is full after some ten minutes.
+"""
 DRAINED: Final = 30.0
 
 APPLICATION: Final = """
@@ -259,4 +262,4 @@ def test_after_a_day_the_parent_has_what_it_had_and_nothing_was_lost(
     assert load.at_the_end.keys() <= HARMLESS
     assert grown < GROWS, f"{grown / 2**20:.1f} MiB"
     assert statistics.median(f for _, f in last) <= statistics.median(f for _, f in second)
-    assert events["program ended"] >= day.done["crash"]
+    assert events["child ended"] >= day.done["crash"]
