@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from anyio import fail_after, move_on_after
+from anyio import fail_after, move_on_after, sleep
 
 from actors._base.completion import Completion
 from actors._base.errors import ActorsError, BootFailed, NodeDown
@@ -37,6 +37,9 @@ __all__ = ["ListenerController", "ListenerHost", "ListenerRun"]
 
 _PATIENCE: Final = 5.0
 """Seconds after which a handler or application that is still starting is reported."""
+_HANDED_OVER: Final = 1.0
+"""Seconds in which connections that came last are handed to nodes, before these drain."""
+_LOOKS_EVERY: Final = 0.005
 _ANSWER: Final = 2.0
 """Seconds after its `shutdown` in which a node says that it has drained."""
 
@@ -251,12 +254,23 @@ class ListenerController:
         else:
             assert self.router is not None
             self.router.stop_listening()
+            await self._hand_over_rest(self.router)
         for node in self._nodes.values():
             router.remove_node(node, dead=False)
         async with new_task_group() as tasks:
             for run in self._group():
                 tasks.start_soon(self.drain_run, run, run.node.spec.shutdown)
         self.close()
+
+    async def _hand_over_rest(self, router: AnyRouter) -> None:
+        """Have the nodes take the connections that came last; of who has said nothing yet nobody waits."""
+        if not isinstance(router, Router):
+            return  # the nodes have them already
+        with move_on_after(min(_HANDED_OVER, self.shutdown)):
+            if router.snapshot().peeking:
+                await sleep(_LOOKS_EVERY)  # what they have sent is read
+            while _waits_for_node(router):  # noqa: ASYNC110 - nobody else asks when the last has gone
+                await sleep(_LOOKS_EVERY)
 
     async def drain_run(self, run: RemoteRun, seconds: float) -> None:
         """Wait until *run* has finished its connections; it aborts them after *seconds*."""
@@ -288,6 +302,13 @@ class ListenerController:
         self._nodes.clear()
         if router is not None:
             router.close()
+
+
+def _waits_for_node(router: Router) -> bool:
+    """Whether there are connections that have not been handed over, and nodes that would take them."""
+    stats = router.snapshot()
+    queued = stats.pending or any(node.queued for node in stats.nodes)
+    return bool(queued) and any(node.ready for node in stats.nodes)
 
 
 class ListenerRun:

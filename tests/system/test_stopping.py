@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import threading
+from collections import Counter
 from typing import Any
 
 import anyio
 import pytest
 
-from actors import System, Topology, child, dynamic, nodes
+from actors import System, Topology, asgi, child, dynamic, listen, nodes
 from actors._base.events import Event
+from actors._system.system import coordinator_of
+from actors.keys import ip
 from actors.nodes import RemoteNode
+from actors.policies import LeastConnections, ReusePort, Sticky
+from actors.testing import running_system
 from tests.nodes.node_actors import Victim
 
 
@@ -88,3 +95,44 @@ async def test_a_node_that_cannot_say_what_it_does_does_not_end_the_stop_out_of_
         told = [event async for event in events]
     ends = {fact["child"]: fact["exit"] for fact in of_kind(told, "child_ended")}
     assert ends["victim"] == "SHUTDOWN"
+
+
+@pytest.mark.parametrize("policy", [LeastConnections(), ReusePort(), Sticky(ip())], ids=repr)
+async def test_nobody_who_connects_while_a_system_stops_is_reset(
+    policy: LeastConnections | ReusePort | Sticky,
+) -> None:
+    """Each is answered, or finds nobody who listens."""
+    outcomes: Counter[str] = Counter()
+    served = listen(asgi("tests.soak.day_app:app"), "127.0.0.1:0", policy=policy, name="web")
+    with anyio.fail_after(60):
+        async with running_system(
+            Topology(nodes=[nodes("web", count=2)], listeners=[served])
+        ) as system:
+            (router,) = [one.router for one in coordinator_of(system).listeners]
+            assert router is not None
+            port = router.port
+            asking = [
+                threading.Thread(target=ask_until_refused, args=(port, outcomes)) for _ in "123"
+            ]
+            for thread in asking:
+                thread.start()
+            while outcomes["answered"] < 50:  # noqa: ASYNC110 - counted by threads
+                await anyio.sleep(0.01)
+        for thread in asking:
+            await anyio.to_thread.run_sync(thread.join)
+    assert outcomes.keys() == {"answered", "refused"}
+
+
+def ask_until_refused(port: int, outcomes: Counter[str]) -> None:
+    """Ask over one new connection after another."""
+    while True:
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=20) as sock:
+                sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                answer = b"".join(iter(lambda: sock.recv(4096), b""))
+                outcomes["answered" if b"welcome" in answer else f"got {answer!r}"] += 1
+        except ConnectionRefusedError:
+            outcomes["refused"] += 1
+            return
+        except OSError as error:
+            outcomes[repr(error)] += 1

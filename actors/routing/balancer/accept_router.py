@@ -89,6 +89,7 @@ class AcceptRouter(SocketRouter):
     def stop_listening(self) -> None:
         """Give the clients that wait to the nodes, have these accept no more, and release the address."""
         self._unavailable.close()
+        self._refuse_new()
         if self._socket is not None:
             self._give_waiting_clients(self._socket)
             self._backlog.unregister(self._socket)

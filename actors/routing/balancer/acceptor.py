@@ -107,6 +107,12 @@ class Acceptor:
                 timer.cancel()
         self._pause = self._recovery = None
 
+    def accept_rest(self, most: int) -> None:
+        """Accept the clients that wait, whatever room there is: the socket is about to be closed."""
+        for _ in range(most):
+            if not self._accept():
+                break
+
     def _update_watch(self) -> None:
         watch = self._wanted and self._pause is None
         if watch == self.accepting:

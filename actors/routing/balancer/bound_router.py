@@ -13,7 +13,7 @@ from actors._base.loop import Loop
 from actors.routing.events import Listening
 from actors.routing.interfaces import Report
 from actors.routing.listen.address import beyond_loopback
-from actors.routing.listen.bind import bind, release, where_of
+from actors.routing.listen.bind import bind, refuse_new, where_of
 from actors.routing.listen.listener import Listener
 
 __all__ = ["BoundRouter", "NodeStats", "RouterStats"]
@@ -87,6 +87,7 @@ class BoundRouter:
         self._loop = loop
         self._report = report
         self._socket: socket.socket | None = None
+        self._refusing = False
 
     @property
     def port(self) -> int:
@@ -106,6 +107,7 @@ class BoundRouter:
             return
         spec = self.spec
         self._socket = self._bind()
+        self._refusing = False
         where = where_of(self._socket)
         self.address = str(where)
         beyond = beyond_loopback(where)
@@ -118,6 +120,13 @@ class BoundRouter:
 
     def stop_listening(self) -> None:
         """Close the listening socket; what was accepted is still served."""
+        self._refuse_new()
         taken, self._socket = self._socket, None
         if taken is not None:
-            release(taken, self.spec)
+            taken.close()
+
+    def _refuse_new(self) -> None:
+        """Let no more clients into the backlog, as the listening socket is about to be closed."""
+        if self._socket is not None and not self._refusing:
+            self._refusing = True
+            refuse_new(self._socket, self.spec)

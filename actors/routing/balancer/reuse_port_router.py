@@ -18,7 +18,7 @@ from actors.routing.balancer.socket_router import SocketMember, SocketRouter
 from actors.routing.balancer.unavailable import UnavailableResponder
 from actors.routing.events import HandOverFailed
 from actors.routing.interfaces import Report, SocketNode
-from actors.routing.listen.bind import listen_shared, reserve
+from actors.routing.listen.bind import listen_shared, refuse_new, reserve
 from actors.routing.listen.listener import Listener
 
 __all__ = ["ReusePortRouter"]
@@ -107,6 +107,7 @@ class ReusePortRouter(SocketRouter):
 
     def _rescue_clients(self, slot: int) -> None:
         """Accept the clients that wait at a slot whose node has died, and send them to the others."""
+        refuse_new(self._slot_sockets[slot], self.spec)
         for member in cycle(self._ready):
             try:
                 sock, _ = self._slot_sockets[slot].accept()
@@ -124,4 +125,5 @@ class ReusePortRouter(SocketRouter):
             timer.cancel()
         listening = self._slot_sockets.pop(slot, None)
         if listening is not None:
+            refuse_new(listening, self.spec)
             listening.close()

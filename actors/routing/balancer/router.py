@@ -20,6 +20,7 @@ from actors.routing.balancer.records import Connection
 from actors.routing.balancer.unavailable import UnavailableResponder
 from actors.routing.events import KeyUnlearned, PolicyFailed
 from actors.routing.interfaces import Report, RouterNode
+from actors.routing.listen.address import InheritedSocket
 from actors.routing.listen.listener import Listener
 from actors.routing.policy.bound import BoundPolicy, new_table
 from actors.routing.policy.policy import Policy, Sticky, key_of
@@ -165,8 +166,12 @@ class Router(BoundRouter):
             self._bindings.keep_slots(slots)
 
     def stop_listening(self) -> None:
-        """Close the listening socket; connections already accepted still get a node."""
+        """Close the listening socket; connections that have come already still get a node."""
+        self._refuse_new()
         if self._acceptor is not None:
+            inherited = isinstance(self.spec.where, InheritedSocket)
+            if self._socket is not None and self._dispatch.has_ready_nodes and not inherited:
+                self._acceptor.accept_rest(self.spec.backlog)
             self._acceptor.close()
         self._unavailable.close()
         super().stop_listening()

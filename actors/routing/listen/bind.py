@@ -9,6 +9,11 @@ import errno
 import os
 import socket
 import stat
+import struct
+import sys
+from array import array
+from contextlib import suppress
+from typing import Final
 
 from actors.routing.errors import ListenFailed
 from actors.routing.listen.address import Inet, InheritedSocket, Udp, Unix, Where
@@ -17,8 +22,11 @@ from actors.routing.listen.listener import Listener
 
 _MODE = 0o666
 """Every user may connect to a Unix socket, as to a port."""
+_SO_ATTACH_FILTER: Final = 26
+_DROP_ALL: Final = struct.pack("HBBI", 0x06, 0, 0, 0)
+"""A program for the kernel's packet filter with one instruction: keep nothing of a packet."""
 
-__all__ = ["bind", "listen_shared", "probe", "release", "reserve", "where_of"]
+__all__ = ["bind", "listen_shared", "probe", "refuse_new", "release", "reserve", "where_of"]
 
 
 def bind(spec: Listener) -> socket.socket:
@@ -101,16 +109,29 @@ def where_of(listening: socket.socket) -> Where:
     return Udp(inet) if listening.type == socket.SOCK_DGRAM else inet
 
 
+def refuse_new(listening: socket.socket, spec: Listener) -> None:
+    """Let no more clients into the backlog of a socket of *spec* that is to be closed; those in it stay.
+
+    They can be accepted then, all of them: one that came between that and the end would be reset. What a client
+    sends to connect is dropped; it tries again a second later, when nobody listens or somebody else does. An
+    inherited socket stays as it is: others have it, too, and clients wait there for the next process.
+    """
+    if isinstance(spec.where, InheritedSocket):
+        return
+    if listening.family == socket.AF_UNIX:
+        with suppress(FileNotFoundError):
+            os.unlink(listening.getsockname())  # noqa: PTH108 - the name may be bytes
+    elif sys.platform == "linux" and listening.type == socket.SOCK_STREAM:
+        program = array("B", _DROP_ALL)
+        with suppress(OSError):  # a kernel without such filters
+            whole = struct.pack("HP", 1, program.buffer_info()[0])
+            listening.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, whole)
+
+
 def release(taken: socket.socket, spec: Listener) -> None:
     """Close the socket of *spec*; the Unix path of an inherited socket is not unlinked."""
-    is_ours = taken.family == socket.AF_UNIX and not isinstance(spec.where, InheritedSocket)
-    path = taken.getsockname() if is_ours else None
+    refuse_new(taken, spec)
     taken.close()
-    if path:
-        try:
-            os.unlink(path)  # noqa: PTH108 - the name may be bytes
-        except FileNotFoundError:
-            return
 
 
 def _bound(spec: Listener) -> socket.socket:
