@@ -22,7 +22,7 @@ _NODE: Final = Side.NODE
 
 
 @_call(_PARENT)
-async def start_keyed(item: dict[str, Any], /) -> list[Any]:
+async def start_keyed(item: dict[str, Any], chain: Chain = (), /) -> list[Any]:
     """Start the book that *item* describes; return what its address is made of."""
 
 

@@ -104,8 +104,8 @@ class KeyedBooks:
         for holder in holders:
             holder.book_ended(number, why)
 
-    async def start(self, spec: KeyedSpec[Any, Any]) -> Keyed[Any, Any]:
-        """Start a book at the top of the tree.
+    async def start(self, spec: KeyedSpec[Any, Any], chain: Chain = ()) -> Keyed[Any, Any]:
+        """Start a book at the top of the tree, for which *chain* waits.
 
         Raises:
             InvalidSpec: there is one of that name.
@@ -113,7 +113,7 @@ class KeyedBooks:
         if spec.name in self._names:
             raise InvalidSpec(f"there is a keyed({spec.name!r}) already")
         try:
-            await self._tree.find("").start_child(spec)
+            await self._tree.find("").start_child(spec, chain)
         except ChildNotStarted as error:
             cause = first_cause(error)
             raise cause from cause.__cause__
@@ -178,11 +178,11 @@ class KeyedBooks:
         handlers.on_call(directory.count_keyed, lambda _, book: self.count(book))
         handlers.on_note(directory.keyed_idle, self._node_idle)
 
-    async def _start(self, _link: Link, item: dict[str, Any]) -> list[Any]:
+    async def _start(self, _link: Link, item: dict[str, Any], chain: Chain = ()) -> list[Any]:
         spec = tree_item_from(item)
         if not isinstance(spec, KeyedSpec):
             raise InvalidSpec(f"a node describes a book of keyed actors, got {str(item)[:80]!r}")
-        await self.start(spec)
+        await self.start(spec, chain)
         return self._fields(spec.name)
 
     async def _keyed(self, _link: Link, name: str) -> list[Any] | None:

@@ -367,15 +367,16 @@ class Pools:
         """Return the figures of all pools that run."""
         return [control.queue.stats() for control in self._controls.values()]
 
-    async def find(self, name: str, asker: str = "") -> Pool[Any] | None:
+    async def find(self, name: str, asker: str = "", chain: Chain = ()) -> Pool[Any] | None:
         """Return the pool of that name, None if there is none.
 
         Args:
             name: its name; "" is the default pool, which is started by the first who asks.
             asker: the node that asks, which may have a pool of that name of its own.
+            chain: who waits for it.
         """
         if not name:
-            await self._start_default()
+            await self._start_default(chain)
             name = DEFAULT_POOL
         control = self._names.get(name)
         if control is not None and control.spec.per_node is not None:
@@ -405,10 +406,10 @@ class Pools:
                     await control.handle.stop_child(own.spec.name)
                     control.handle.delete_child(own.spec.name)
 
-    async def _start_default(self) -> None:
+    async def _start_default(self, chain: Chain) -> None:
         async with self._starting:
             if DEFAULT_POOL not in self._names:
-                await self._tree.find("").start_child(pool(name=DEFAULT_POOL))
+                await self._tree.find("").start_child(pool(name=DEFAULT_POOL), chain)
 
     # -- what nodes ask ------------------------------------------------------------------------------
 
@@ -463,8 +464,8 @@ class Pools:
             submitter = self._submitters[link.peer] = _NodeSubmitter(link)
         return submitter
 
-    async def _pool(self, link: Link, name: str, _chain: Chain = ()) -> list[Any] | None:
-        found = await self.find(name, link.peer)
+    async def _pool(self, link: Link, name: str, chain: Chain = ()) -> list[Any] | None:
+        found = await self.find(name, link.peer, chain)
         return None if found is None else found.facts.fields
 
     async def start(self, spec: PoolSpec[Any], chain: Chain = ()) -> Pool[Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from anyio import CancelScope
 
-from actors._base.errors import InvalidSpec, SystemStopped
+from actors._base.errors import ActorsError, InvalidSpec, SystemStopped
 from actors._system.tree_specs import SYSTEM_SUPERVISORS
 from actors.supervisors import ChildNotStarted, Restart
 
@@ -104,6 +104,7 @@ class SupervisorHandle:
                 f"{self.path}: children are made by child(), supervisor() or dynamic(), got {item!r}"
             )
         supervisor = self.supervisor
+        self._refuse_start_before_itself(item, chain)
         async with self._with_pools(item):
             spec = self._tree.spec_of(item, self, again=again, chain=chain)
             try:
@@ -111,6 +112,20 @@ class SupervisorHandle:
             except ChildNotStarted:
                 self.statics.pop(item.name, None)
                 raise
+
+    def _refuse_start_before_itself(self, item: TreeSpec, chain: Chain) -> None:
+        """Refuse what a lifespan asks for, while the start of this supervisor waits for that lifespan.
+
+        Raises:
+            ActorsError: saying where to start it instead.
+        """
+        lifespan = next((name for number, name in chain if number == 0), "")
+        if lifespan and not self.supervisor.running:
+            raise ActorsError(
+                f"{item.name!r} cannot be started by {lifespan}: the system is starting, and waits for that. "
+                "Put it into the topology, or start it in a task of its own (asyncio.create_task) or with the "
+                "first request"
+            )
 
     @asynccontextmanager
     async def _with_pools(self, item: TreeSpec | None) -> AsyncIterator[None]:

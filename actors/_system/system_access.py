@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from actors._base.errors import ActorsError
 from actors._base.loop import from_monotonic
+from actors._base.waited_start import waited_start
 from actors._groups import Groups, LinkGroupOffice
 from actors._keyed import IdleWatch, KeyedClients, LinkOffice
 from actors._messaging.blocking_ref import ThreadPortal
@@ -216,7 +217,7 @@ class LinkAccess:
             return await self._parent.call(ops.lookup, name, self._chain())
 
     async def pool(self, name: str) -> Pool[Any] | None:
-        fields = await self._parent.call(pool_operations.pool, name, self._chain())
+        fields = await self._parent.call(pool_operations.pool, name, _waiting_start())
         return None if fields is None else self._pools.pool(fields)
 
     async def keyed(self, name: str) -> Keyed[Any, Any] | None:
@@ -319,7 +320,7 @@ class NodeAccess(LinkAccess):
 
     async def start_pool(self, spec: PoolSpec[Any]) -> Pool[Any]:
         item = sent_item(self._node.host, spec)
-        fields = await self._parent.call(pool_operations.start_pool, item, waiting_chain())
+        fields = await self._parent.call(pool_operations.start_pool, item, _waiting_start())
         return self._pools.pool(fields)
 
     def supervisor(self, path: str) -> SupervisorRef:
@@ -330,13 +331,13 @@ class NodeAccess(LinkAccess):
 
     async def start_child(self, path: str, item: TreeSpec) -> Ref[Any] | None:
         sent = sent_item(self._node.host, item)
-        return await self._parent.call(ops.start_child, path, sent, waiting_chain())
+        return await self._parent.call(ops.start_child, path, sent, _waiting_start())
 
     async def stop_child(self, path: str, name: str) -> None:
         await self._parent.call(ops.stop_child, path, name, self._waiting())
 
     async def restart_child(self, path: str, name: str) -> Ref[Any] | None:
-        return await self._parent.call(ops.restart_child, path, name, waiting_chain())
+        return await self._parent.call(ops.restart_child, path, name, _waiting_start())
 
     async def delete_child(self, path: str, name: str) -> None:
         await self._parent.call(ops.delete_child, path, name)
@@ -358,7 +359,7 @@ class NodeAccess(LinkAccess):
 
     async def start_keyed(self, spec: KeyedSpec[Any, Any]) -> Keyed[Any, Any]:
         item = sent_item(self._node.host, spec)
-        fields = await self._parent.call(directory.start_keyed, item)
+        fields = await self._parent.call(directory.start_keyed, item, _waiting_start())
         return self._books.book(fields)
 
     async def stop(self) -> None:
@@ -381,3 +382,9 @@ def _waiting_for_other(
 
 def _unknown(_name: str) -> None:
     """Find nobody: the parent alone knows who starts with a name."""
+
+
+def _waiting_start() -> ops.Chain:
+    """Return who waits for what is about to be started: actors, or a lifespan, which has the number 0."""
+    lifespan = waited_start()
+    return [(0, lifespan)] if lifespan else waiting_chain()

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
+from actors._base.waited_start import set_waited
 from actors.routing.errors import LifespanFailed
 
 __all__ = ["App", "LifespanRun"]
@@ -48,8 +49,12 @@ class LifespanRun:
         Raises:
             LifespanFailed: the application reported it, or it does not support lifespan and must.
         """
-        self._task = asyncio.create_task(self._run(), name=f"lifespan of {self._path}")
-        failure, ended = await self._send("startup")
+        task = self._task = asyncio.create_task(self._run(), name=f"lifespan of {self._path}")
+        set_waited(task, f"the lifespan of {self._path!r}")
+        try:
+            failure, ended = await self._send("startup")
+        finally:
+            set_waited(task, "")
         if failure is None and not ended:
             return
         error = await self._wait_end()
