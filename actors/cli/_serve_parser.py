@@ -358,6 +358,13 @@ def _add_request_times(parser: argparse.ArgumentParser) -> None:
         type=float,
         help="report a request that runs for longer, with its stack: `request slow`; default: never",
     )
+    parser.add_argument(
+        "--timeout-send",
+        metavar="SECONDS",
+        type=float,
+        default=60.0,
+        help="after how long a client is disconnected that takes nothing of its response; default: %(default)g",
+    )
 
 
 def _add_limits(parser: argparse.ArgumentParser) -> None:

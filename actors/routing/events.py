@@ -165,7 +165,10 @@ class HandlerFailed(ListenerEvent):
 
 @dataclass(frozen=True)
 class RequestTimedOut(ListenerEvent):
-    """A client took longer than `seconds` for the `part` ("head" or "body") of a request."""
+    """A client took longer than `seconds` for the `part` of a request ("head" or "body").
+
+    Or it took nothing of what it was sent for so long ("response").
+    """
 
     connection: int
     part: str

@@ -39,6 +39,7 @@ from actors.routing.sticky.bindings import digest_of
 from actors.routing.sticky.http_head import HEAD_LIMIT
 from actors.routing.sticky.proxy_protocol import proxy_header
 from tests.cpu_time import cpu_time
+from tests.routing import slow_reader_apps
 from tests.routing.apps import SYSTEM, heard, here, serving
 from tests.routing.certificates import Certified
 from tests.routing.client_bytes import SIGNATURE
@@ -305,6 +306,24 @@ def request_body(_rig: Rig, numbers: list[float]) -> None:
     run_skipping(test)
 
 
+def untaken_response(_rig: Rig, numbers: list[float]) -> None:
+    async def test(loop: Loop) -> None:
+        served_app = asgi("tests.routing.slow_reader_apps:app", lifespan="off")
+        get = b"GET /parts HTTP/1.1\r\nHost: x\r\n\r\n"
+        async with serving(loop, served_app) as served:
+            node = await served.join()
+            with await connected(served, get):
+                await eventually(lambda: slow_reader_apps.sent and slow_reader_apps.sent[-1] > 0)
+                for _ in range(4):
+                    await skip(numbers[0] / 4 - 0.01)
+                assert node.closed == []
+                for _ in range(4):  # it is looked at four times in the limit
+                    await skip(numbers[0] / 4)
+                await eventually(lambda: node.closed)
+
+    run_skipping(test)
+
+
 def idle_connection(_rig: Rig, numbers: list[float]) -> None:
     async def test(loop: Loop) -> None:
         get = b"GET /upload HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -426,6 +445,7 @@ CHECKS: Final[dict[str, Callable[[Rig, list[float]], None]]] = {
     "TLS handshake": handshake,
     "request head": request_head,
     "pause within a request body": request_body,
+    "pause in which a client takes nothing of what it is sent": untaken_response,
     "idle connection between two requests": idle_connection,
     "WebSocket message": websocket_message,
     "request to the control socket, by its user only": control_request,

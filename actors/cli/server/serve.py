@@ -74,6 +74,15 @@ def _nodes(options: Namespace) -> NodesSpec:
     )
 
 
+def _times_of_clients(options: Namespace) -> dict[str, float]:
+    return {
+        "head_timeout": options.timeout_head,
+        "body_timeout": options.timeout_body,
+        "send_timeout": options.timeout_send,
+        "keep_alive": options.timeout_keep_alive,
+    }
+
+
 def _listener(options: Namespace) -> Listener:
     app = Asgi(
         app=options.app,
@@ -89,10 +98,8 @@ def _listener(options: Namespace) -> Listener:
         lifespan=options.lifespan,
         root_path=options.root_path,
         preload=options.preload,
-        head_timeout=options.timeout_head,
         max_head=options.max_head,
-        body_timeout=options.timeout_body,
-        keep_alive=options.timeout_keep_alive,
+        **_times_of_clients(options),
         ws_ping_interval=options.ws_ping_interval or None,
         ws_ping_timeout=options.ws_ping_timeout or None,
         ws_max_size=options.ws_max_size,

@@ -53,6 +53,10 @@ class Asgi:
     """How long a request head may be."""
     body_timeout: float = 60.0
     """How long a client may pause while it sends a request body."""
+    send_timeout: float = 60.0
+    """After how long a client is disconnected that takes nothing of what it is sent, be it a response, an event
+    stream or messages of a WebSocket (HTTP/2: that stream ends). Whatever it takes begins the time anew;
+    `math.inf` is for ever."""
     keep_alive: float = 5.0
     """How long an idle connection stays open between two requests."""
     ws_ping_interval: float | None = 20.0
@@ -100,7 +104,7 @@ class Asgi:
     def _check_numbers(self) -> None:
         for header in self.headers:
             _check_header(header)
-        for name in ("head_timeout", "body_timeout", "keep_alive"):
+        for name in ("head_timeout", "body_timeout", "send_timeout", "keep_alive"):
             check_positive(name, getattr(self, name))
         for name in ("ws_ping_interval", "ws_ping_timeout", "limit_concurrency", "timeout", "slow"):
             if getattr(self, name) is not None:
@@ -130,6 +134,7 @@ def asgi(
     head_timeout: float = 10.0,
     max_head: int = 64 * 1024,
     body_timeout: float = 60.0,
+    send_timeout: float = 60.0,
     keep_alive: float = 5.0,
     ws_ping_interval: float | None = 20.0,
     ws_ping_timeout: float | None = 20.0,
@@ -159,6 +164,7 @@ def asgi(
         head_timeout=head_timeout,
         max_head=max_head,
         body_timeout=body_timeout,
+        send_timeout=send_timeout,
         keep_alive=keep_alive,
         ws_ping_interval=ws_ping_interval,
         ws_ping_timeout=ws_ping_timeout,
@@ -187,6 +193,7 @@ def wsgi(
     head_timeout: float = 10.0,
     max_head: int = 64 * 1024,
     body_timeout: float = 60.0,
+    send_timeout: float = 60.0,
     keep_alive: float = 5.0,
     headers: Sequence[tuple[str, str]] = (),
     date_header: bool = True,
@@ -218,6 +225,7 @@ def wsgi(
         head_timeout=head_timeout,
         max_head=max_head,
         body_timeout=body_timeout,
+        send_timeout=send_timeout,
         keep_alive=keep_alive,
         headers=tuple(tuple(header) for header in headers),  # type: ignore[misc] # checked there
         date_header=date_header,

@@ -20,7 +20,7 @@ from typing import Any
 import anyio
 
 from actors.routing.errors import HandlerUnfit
-from actors.routing.events import WebsocketWithoutKey
+from actors.routing.events import RequestTimedOut, WebsocketWithoutKey
 from actors.routing.interfaces import Acks, KeyBinder, Report
 from actors.routing.listen.application import Asgi
 from actors.routing.listen.listener import Listener
@@ -42,6 +42,7 @@ from actors.routing.serving.open_work import OpenWork
 from actors.routing.serving.proxy_header import ProxyHeaderReader
 from actors.routing.serving.request_watch import RequestWatch
 from actors.routing.serving.response_head import DateHeader
+from actors.routing.serving.send_watch import SendWatch
 from actors.routing.serving.wsgi_app import WsgiApp
 
 __all__ = ["AsgiServer"]
@@ -92,8 +93,7 @@ class AsgiServer:
         self._tls = listener.tls
         self._certificate: Certificate | None = None
         self._proxy = ProxyHeaderReader(listener, report)
-        self._acks = acks
-        self._system = system
+        self._acks, self._system = acks, system
         self._resolve, self._middleware, self._keyless = resolve, middleware, _keyless(listener)
         self.app: Any = None
         """The application, once `start` has imported it."""
@@ -118,6 +118,7 @@ class AsgiServer:
         self._lifespan: LifespanRun | None = None
         self._protocols: OpenWork[ServedConnection | None] = OpenWork()
         """The protocol of each open connection; None before its first byte of HTTP."""
+        self._send_watch = SendWatch(spec.send_timeout, self._protocols, self._takes_nothing)
         self._connecting: set[asyncio.Task[Any]] = set()
         # What these are for is said in `ConnectionOwner`.
         self.draining: bool = False
@@ -189,8 +190,10 @@ class AsgiServer:
             return
         self._acks.acknowledged(connection)
         self._protocols[connection] = None
+        loop = asyncio.get_running_loop()
+        self._send_watch.begin(loop)
         # The callback cleans up, because a task cancelled before its first step runs no `finally`.
-        task = asyncio.get_running_loop().create_task(self._connect(connection, sock, first))
+        task = loop.create_task(self._connect(connection, sock, first))
         self._connecting.add(task)
         task.add_done_callback(partial(self._connected, connection, sock))
 
@@ -233,6 +236,7 @@ class AsgiServer:
         """
         await self.drain(0)
         self._watch.stop()
+        self._send_watch.stop()
         if self.affinity is not None:
             self.affinity.close()
         if self._lifespan is not None:
@@ -298,6 +302,10 @@ class AsgiServer:
         if connection in self._protocols:
             self._protocols.end(connection)
             self._acks.closed(connection)
+
+    def _takes_nothing(self, connection: int) -> None:
+        limit = self.spec.send_timeout
+        self.report(RequestTimedOut(self.listener, connection, "response", limit))
 
     async def _connect(self, connection: int, sock: socket.socket, first: bytes) -> None:
         """Read the PROXY header and start TLS, if the listener has them, then start HTTP."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any, Protocol
 
 from actors.routing.interfaces import Report
@@ -13,6 +13,7 @@ from actors.routing.serving.affinity import Affinity
 from actors.routing.serving.client_timer import Part
 from actors.routing.serving.forwarded import ForwardedHeaders
 from actors.routing.serving.response_head import DateHeader
+from actors.routing.serving.send_watch import Sender
 
 __all__ = ["Answer", "ConnectionOwner", "HeldWrite", "ServedConnection"]
 
@@ -30,6 +31,9 @@ class ServedConnection(Protocol):
 
     def shutdown(self) -> None:
         """Close the connection, after the response that is due."""
+
+    def senders(self) -> Iterable[Sender]:
+        """Return what has something to send to the client."""
 
 
 class Answer(Protocol):

@@ -1,12 +1,15 @@
 """Back-pressure of one connection.
 
 Rule 1: it is not read while the application does not read; an application that writes waits for the client.
+Rule 2: the watch for clients that take nothing asks it what waits for the client (a `Sender`).
 """
 
 from __future__ import annotations
 
 import asyncio
 from typing import Final
+
+from actors.routing.serving.send_watch import Unsent, waiting_bytes
 
 __all__ = ["READ_AHEAD", "FlowControl"]
 
@@ -17,11 +20,12 @@ READ_AHEAD: Final = 65536
 class FlowControl:
     """Whether a connection is read, and whether it can be written to."""
 
-    __slots__ = ("_transport", "_writable", "read_paused", "write_paused")
+    __slots__ = ("_taken", "_transport", "_writable", "read_paused", "write_paused")
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
         self._writable: asyncio.Event | None = None
+        self._taken = 0
         self.read_paused: bool = False
         self.write_paused: bool = False
 
@@ -44,6 +48,7 @@ class FlowControl:
     def resume_writing(self) -> None:
         """Let writers go on; also when the connection has ended."""
         self.write_paused = False
+        self._taken += 1
         if self._writable is not None:
             self._writable.set()
             self._writable = None
@@ -54,3 +59,11 @@ class FlowControl:
             if self._writable is None:
                 self._writable = asyncio.Event()
             await self._writable.wait()
+
+    def unsent(self) -> Unsent:
+        """As `Sender.unsent`."""
+        return Unsent(waiting_bytes(self._transport), self.write_paused, self._taken)
+
+    def give_up(self) -> None:
+        """As `Sender.give_up`."""
+        self._transport.abort()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import unquote
@@ -41,6 +41,7 @@ from actors.routing.serving.connection_owner import ConnectionOwner
 from actors.routing.serving.http2_limits import Tokens
 from actors.routing.serving.http2_stream import Fields, Http2Cycle, StreamPort
 from actors.routing.serving.request_head import check_host
+from actors.routing.serving.send_watch import Sender, Unsent, waiting_bytes
 from actors.routing.serving.socket_names import client_name, local_name
 from actors.routing.sticky.keys import Address
 
@@ -99,6 +100,7 @@ class Http2Connection(asyncio.Protocol):
         }
         self._flushing = False
         self.writable: bool = True
+        self._taken = 0
         self._leaving = False
         self._last = 0
         """The number of the last stream that was served."""
@@ -151,6 +153,7 @@ class Http2Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.writable = True
+        self._taken += 1
         self.transport.resume_reading()
         self._send_all_pending()
         self._flush()
@@ -313,6 +316,7 @@ class Http2Connection(asyncio.Protocol):
             self._h2.send_data(number, bytes(pending[:size]), end_stream=end and not trailers)
             self._tokens.take(self._loop.time(), _FRAME_SENT)
             del pending[:size]
+            port.taken += 1
         if trailers:
             self._h2.send_headers(number, trailers, end_stream=True)
         if end:
@@ -388,6 +392,20 @@ class Http2Connection(asyncio.Protocol):
             self.transport.write(frame.serialize())
 
     # -- time limits ------------------------------------------------------------------------
+
+    def senders(self) -> Iterator[Sender]:
+        """Return what has something to send: the connection, and each stream that waits for its window."""
+        yield self
+        if self.writable:
+            yield from self._ports.values()
+
+    def unsent(self) -> Unsent:
+        """As `Sender.unsent`."""
+        return Unsent(waiting_bytes(self.transport), not self.writable, self._taken)
+
+    def give_up(self) -> None:
+        """As `Sender.give_up`."""
+        self.transport.abort()
 
     def _reset_timer(self) -> None:
         part = self._awaited()

@@ -16,6 +16,7 @@ from actors.routing.serving.connection_owner import ConnectionOwner
 from actors.routing.serving.flow_control import READ_AHEAD
 from actors.routing.serving.http_cycle import ClientDisconnected, Cycle
 from actors.routing.serving.response_head import checked_header, header_line, status_line
+from actors.routing.serving.send_watch import Unsent
 
 __all__ = ["Fields", "Http2Cycle", "StreamPort", "StreamsOwner"]
 
@@ -63,6 +64,7 @@ class StreamPort:
         "number",
         "owner",
         "pending",
+        "taken",
         "trailers",
         "transport",
         "unread",
@@ -78,6 +80,8 @@ class StreamPort:
         self.cycle: Http2Cycle
         self.pending: bytearray = bytearray()
         """What of the body waits for the client's window."""
+        self.taken: int = 0
+        """How often some of that could be sent."""
         self.trailers: Fields = []
         self.ended: bool = False
         """Whether the response ends with what is pending."""
@@ -113,6 +117,14 @@ class StreamPort:
         """End it, whole or not."""
         if not self.closed:
             self._http.reset(self.number, cancelled=True)
+
+    def unsent(self) -> Unsent:
+        """Return what waits for the client's window."""
+        return Unsent(len(self.pending), True, self.taken)
+
+    def give_up(self) -> None:
+        """End it: the client does not open its window."""
+        self.abort()
 
     # -- as a flow control ------------------------------------------------------------------
 

@@ -482,6 +482,10 @@ class HttpConnection(asyncio.Protocol):
             assert self._running is not None
             self._running.hang_up()
 
+    def senders(self) -> tuple[FlowControl]:
+        """Return what has something to send to the client."""
+        return (self.flow,)
+
     # -- WebSockets and sticky keys ---------------------------------------------------------
 
     def _head(self, *, without: bytes = b"") -> bytes:

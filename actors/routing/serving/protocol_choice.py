@@ -74,3 +74,7 @@ class ProtocolChoice(asyncio.Protocol):
     def shutdown(self) -> None:
         """Close the connection: nothing has come."""
         self.transport.close()
+
+    def senders(self) -> tuple[()]:
+        """Return nothing: nothing is sent."""
+        return ()

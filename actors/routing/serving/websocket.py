@@ -323,6 +323,10 @@ class WebSocket(asyncio.Protocol):
         if self._accepted and not self._close_sent:
             self.shutdown()
 
+    def senders(self) -> tuple[FlowControl]:
+        """Return what has something to send to the client."""
+        return (self._flow,)
+
     def hang_up(self) -> None:
         """Do nothing: the application has been told already."""
 
