@@ -166,11 +166,12 @@ def crossover(rows: dict[int, Row], what: str) -> int | None:
 def slower_choices(rows: dict[int, Row], what: str, share: int) -> list[tuple[int, float]]:
     """Return the sizes at which *share* selects the slower way, and by what share it was slower."""
     found = []
+    least = 2 * share if what == "bytes" else share  # as `Attachments.may_share`
     for size, row in rows.items():
         copied, leased = row.get(f"{what} copied"), row.get(f"{what} leased")
         if copied is None or leased is None:
             continue
-        chosen, other = (leased, copied) if size >= share else (copied, leased)
+        chosen, other = (leased, copied) if size >= least else (copied, leased)
         if chosen > other * (1 + ALIKE):
             found.append((size, chosen / other - 1))
     return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from actors._actor.incarnation import Incarnation
@@ -235,6 +236,11 @@ class Cell(_CellTwin):
             return self.state in {CellState.DOWN, CellState.ENDED}
         return self.mailbox.waker is not None and not run.has_tasks
 
+    @property
+    def parked(self) -> bool:
+        """Whether it has no task until a message comes; see `parking`."""
+        return self.incarnation is not None and self.incarnation.parked
+
     def move_to(self, state: CellState) -> None:
         """Move to *state*, which the table has to allow."""
         assert state in _MOVES[self.state], f"{self}: {self.state} -> {state}"
@@ -342,7 +348,8 @@ class Cell(_CellTwin):
         turn = incarnation.message_loop.turn
         turn.starting, turn.chain = True, chain
         self.callers = tuple([name for _, name in reversed(chain)]) or self.callers
-        loop.start(incarnation.run, args, kwargs, name=f"actor {self.ref.name}", fresh=True)
+        start = partial(incarnation.start, args, kwargs)
+        loop.start(incarnation.run, start, name=f"actor {self.ref.name}", fresh=True)
         try:
             await ready
         except BaseException:

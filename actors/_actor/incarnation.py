@@ -18,6 +18,7 @@ from actors._actor.base import Actor
 from actors._actor.context import Context
 from actors._actor.later_replies import LaterReplies
 from actors._actor.message_loop import MessageLoop, exit_notice
+from actors._actor.parking import NO_TASK, Parked
 from actors._actor.renewal import Renewal
 from actors._actor.subscriptions import Subscriptions
 from actors._actor.tasks import ActorTasks
@@ -25,17 +26,18 @@ from actors._actor.timers import Timers
 from actors._actor.watches import Watches
 from actors._base.errors import ActorCrashed, ActorsError, ActorStopped, start_failed
 from actors._base.log import get_logger
+from actors._messaging.mailbox import NO_MESSAGES
 from actors._messaging.message_table import is_blocking
 from actors._messaging.turn import FENCED, TURN, in_own_thread, refuse_fenced
 from actors.supervisors import Exit, ExitKind
 from actors.transport import drop_frames, snapshot_args
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from actors._actor.interfaces import CellInterface, Ended
     from actors._base.log import Logger
-    from actors._base.loop import Loop, Timer, Waiter
+    from actors._base.loop import Interrupt, Loop, Successor, Timer, Waiter
     from actors._messaging.blocking_ref import ThreadPortal
     from actors._messaging.ref import Ref
 
@@ -75,14 +77,44 @@ class Incarnation:
         ended: called once with the end of a started incarnation.
     """
 
+    __slots__ = (
+        "_abandon_timer",
+        "_actor",
+        "_closing",
+        "_ended",
+        "_groups",
+        "_handled",
+        "_idle",
+        "_interrupt",
+        "_log",
+        "_ready",
+        "_reported",
+        "_resources",
+        "_shutdown_timer",
+        "_started",
+        "_thread",
+        "cell",
+        "children",
+        "exit",
+        "fence_number",
+        "loop",
+        "message_loop",
+        "number",
+        "parked",
+        "ref",
+        "renewal",
+        "task_ended",
+        "voluntary",
+    )
+
     def __init__(
         self, cell: CellInterface, number: int, fence: int, ready: Waiter, ended: Ended
     ) -> None:
         host = cell.host
-        self.cell = cell
+        self.cell: CellInterface = cell
         self.ref: Ref[Any] = cell.ref
-        self.number = number
-        self.fence_number = fence
+        self.number: int = number
+        self.fence_number: int = fence
         self.exit: Exit | None = None
         self.voluntary: bool = False
         self.children: Any = None
@@ -96,12 +128,15 @@ class Incarnation:
         self.message_loop: MessageLoop = MessageLoop(self)
         self._ready: Waiter | None = ready
         self._ended = ended
-        self._interrupt = self.loop.interrupt()
+        self._interrupt: Interrupt = NO_TASK  # of its task, while it has one
         self._actor: Actor | None = None
         self._log: Logger | None = None
         self._shutdown_timer: Timer | None = None  # runs while it ends
         self._abandon_timer: Timer | None = None  # runs after a kill
         self._started = self._reported = False
+        self._idle = True  # it may be parked before it waits for a message
+        self.parked: bool = False
+        self._handled = -1  # when `park_if_quiet` was called
         self._thread: ActorThread | None = None  # of a blocking actor
 
     # -- what the context offers ---------------------------------------------------------
@@ -278,6 +313,8 @@ class Incarnation:
         """Cancel what the actor awaits; the message loop takes no other message before it knows why."""
         self.message_loop.halt = True
         self._interrupt.request()
+        if self.parked:
+            self.cell.mailbox.wake()
 
     def _force_end(self) -> None:
         """Cancel what runs and fail its askers now; abandon what has not ended after `_ABANDON_AFTER`."""
@@ -327,13 +364,21 @@ class Incarnation:
 
     # -- the run -------------------------------------------------------------------------
 
-    async def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Start, handle messages until the end, close everything, report; the body of the actor's task."""
-        TURN.set(self.message_loop.turn)
+    async def run(self, start: Callable[[], Coroutine[Any, Any, None]] | None = None) -> None:
+        """Run *start*, in the first of its tasks; handle messages until it is parked, or ends, and reports."""
+        successor = self.loop.successor()
+        self._interrupt = self.loop.interrupt()
         try:
-            await self._run_step(partial(self._start, args, kwargs))
-            self._begin()
+            if start is not None:
+                TURN.set(self.message_loop.turn)
+                await self._run_step(start)
+                start = None
+                self._begin()
+            else:
+                self._note_activity()
             while self.exit is None:
+                if self._idle and self._park(successor):
+                    return
                 await self._run_step(self.message_loop.take)
                 if self.message_loop.resumed:
                     # Many failing messages in a row must not block the event loop.
@@ -345,12 +390,51 @@ class Incarnation:
             self.crash(error)
             raise
         finally:
-            self.task_ended = True
-            FENCED.discard(self)
-            if self._thread is not None:
-                self._thread.end()
-            if self._abandon_timer is not None:
-                self._abandon_timer.cancel()
+            if not self.parked:
+                self._note_task_ended()
+
+    def _note_task_ended(self) -> None:
+        self.task_ended = True
+        FENCED.discard(self)
+        self.cell.host.parking.forget(self)
+        if self._thread is not None:
+            self._thread.end()
+        if self._abandon_timer is not None:
+            self._abandon_timer.cancel()
+
+    # -- parking: see `parking` ------------------------------------------------------------
+
+    def park_if_quiet(self) -> bool:
+        """As `Parkable.park_if_quiet`."""
+        if self.exit is not None or self.message_loop.collects:
+            return True
+        handled, self._handled = self._handled, self.message_loop.handled
+        self._idle = handled == self._handled and self.message_loop.leave_idle()
+        return self._idle
+
+    def _park(self, successor: Successor | None) -> bool:
+        """Let the calling task end, if it has nothing to do and nobody knows of it; return whether it may."""
+        self._idle = False
+        if successor is None or self._thread is not None:
+            return False
+        if not self.message_loop.is_idle():
+            self.cell.host.parking.woken(self)
+            return False
+        self._interrupt = NO_TASK
+        if not successor.unknown:
+            self._interrupt = self.loop.interrupt()
+            return False
+        self.parked = True
+        mailbox = self.cell.mailbox
+        mailbox.queue = NO_MESSAGES  # an empty deque takes 0.7 KiB
+        mailbox.waker = Parked(self, successor)
+        return True
+
+    def unpark(self, successor: Successor) -> None:
+        """As `Parkable.unpark`."""
+        self.parked = False
+        successor.start(self.run, name=f"actor {self.ref.name}")
+        self.cell.host.parking.woken(self)
 
     def _begin(self) -> None:
         """Say that it takes messages, unless it has ended already."""
@@ -406,7 +490,7 @@ class Incarnation:
         if activity.awaited:
             activity.begin()
 
-    async def _start(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    async def start(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         cls = self.cell.cls
         self._note_activity()
         # A task of the last incarnation may have deferred its message while it ended.

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from actors._actor.activity import Activity
     from actors._actor.later_replies import LaterReplies
+    from actors._actor.parking import Parking
     from actors._actor.subscriptions import Subscriptions
     from actors._actor.tasks import ActorTasks
     from actors._actor.timers import Timers
@@ -45,6 +46,10 @@ class CellHost(RefHost, Protocol):
     groups: Any
     over: bool
     activity: Activity
+
+    @property
+    def parking(self) -> Parking: ...
+
     times: Any  # `HandlerTimes`, which are a layer up
     propagation: Propagation | None
 

@@ -37,6 +37,8 @@ __all__ = [
 ]
 
 
+_NONE_DETACHED: Final[dict[Envelope, Task]] = {}
+"""Stays empty: most actors answer each ask in its handler."""
 _EXIT_NOTICE: Final = Handler("(on_exit)", lambda: None, MessageKind.NOTICE)
 
 
@@ -72,7 +74,7 @@ class MessageLoop(MessageTaker):
         self.turn: Turn = Turn(run, run.cell, exclusive=True)
         self._producers: StreamProducers | None = None
         self._concurrent_handlers: ConcurrentHandlers | None = None
-        self._detached: dict[Envelope, Task] = {}
+        self._detached: dict[Envelope, Task] = _NONE_DETACHED
         self._batches: Batches | None = None
 
     @property
@@ -131,6 +133,11 @@ class MessageLoop(MessageTaker):
         beside = self._concurrent_handlers or self._detached
         return self._current is not None or bool(beside)
 
+    @property
+    def collects(self) -> bool:
+        """Whether it has ever waited for the rest of a batch, which is no wait of an idle actor."""
+        return self._batches is not None
+
     def detach(self, work: Task) -> Envelope:
         """Let go of the ask in hand: its handler returns `DETACHED`, and its actor answers it later.
 
@@ -142,6 +149,8 @@ class MessageLoop(MessageTaker):
         """
         envelope, self._current = self._current, None
         assert isinstance(envelope, Envelope), "only an ask is answered later"
+        if not self._detached:
+            self._detached = {}
         self._detached[envelope] = work
         return envelope
 
@@ -283,7 +292,7 @@ class MessageLoop(MessageTaker):
     def lose_all(self) -> None:
         """Fail the askers of all messages being handled and the readers of all open streams."""
         self.drop_current()
-        detached, self._detached = self._detached, {}
+        detached, self._detached = self._detached, _NONE_DETACHED
         for envelope, work in detached.items():
             work.cancel()
             self.lose(envelope)

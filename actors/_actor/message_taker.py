@@ -79,6 +79,11 @@ class _Taker:
         # Of a handler whose first step was run already, and the message.
         self._rest: tuple[Rest, Envelope] | None = None
 
+    @property
+    def busy(self) -> bool:
+        """Whether any message is being handled."""
+        raise NotImplementedError
+
     async def _special(self, actor: Actor, envelope: Envelope) -> None:
         """Handle a message with a deadline, with hooks, or of another kind than a call."""
         raise NotImplementedError
@@ -86,6 +91,21 @@ class _Taker:
     def _make_stepper(self) -> None:
         if self._cell.handles_at_once and not self._incarnation.blocking:
             self._stepper = self._loop.stepper()
+
+    def is_idle(self) -> bool:
+        """Whether there is nothing to do before the next message; what its task was made for is forgotten."""
+        self._stepper = None
+        mailbox = self._cell.mailbox
+        return not (mailbox.queue or mailbox.deferring or self._idleness is not None or self.busy)
+
+    def leave_idle(self) -> bool:
+        """Have `take` return, if it waits for a message and is to do nothing else; return whether it does."""
+        waker = self._cell.mailbox.waker
+        if waker is None or waker.done() or self._idleness is not None:
+            return False
+        self.halt = True
+        self._cell.mailbox.wake()
+        return True
 
     async def _wait(self, actor: Actor) -> None:
         """Wait for a message, or for the first step of a handler that has a rest, and run that."""

@@ -34,6 +34,13 @@ class Waiter(Protocol):
     def set_exception(self, error: BaseException, /) -> None: ...
 
 
+class Waker(Protocol):
+    """What wakes an actor that waits for a message; a waiter, mostly."""
+
+    def done(self) -> bool: ...
+    def set_result(self, value: Any, /) -> None: ...
+
+
 class Timer(Protocol):
     """A call that is to be made later."""
 
@@ -65,6 +72,17 @@ class Stepper(Protocol):
     def step(
         self, fn: Callable[..., Coroutine[Any, Any, Any]], /, *args: Any, **kwargs: Any
     ) -> Any: ...
+
+
+class Successor(Protocol):
+    """Lets the calling task end, and another go on in its place, at once or much later."""
+
+    @property
+    def unknown(self) -> bool:
+        """Whether nobody knows the calling task who did not when this was made, so that it may end."""
+
+    def start(self, fn: Callable[[], Coroutine[Any, Any, Any]], /, *, name: str) -> object:
+        """Go on with *fn*, in another task that has the context of the one that made this."""
 
 
 class Block(Protocol):
@@ -124,6 +142,9 @@ class Loop(Protocol):
     def interrupt(self) -> Interrupt: ...
     def stepper(self) -> Stepper | None:
         """Return what runs first steps for the calling task, which was started fresh; None if nothing can."""
+
+    def successor(self) -> Successor | None:
+        """Return how the calling task, which was started fresh, can be replaced; None if it cannot."""
 
     def block(self) -> Block: ...
     def elsewhere(self) -> bool:

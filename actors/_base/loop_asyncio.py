@@ -8,7 +8,7 @@ import sys
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self
-from weakref import WeakSet
+from weakref import WeakSet, getweakrefcount
 
 from anyio import create_task_group
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import anyio
     from anyio.abc import TaskGroup
 
-    from actors._base.loop import Block, Interrupt, Task, Waiter
+    from actors._base.loop import Block, Interrupt, Successor, Task, Waiter
 
 __all__ = ["UNHURRIED", "AsyncioLoop", "HiddenTasks", "in_hidden_task", "start_alone"]
 
@@ -38,6 +38,9 @@ _tasks: Final[Any] = asyncio.tasks
 _current_task: Final[Any] = (
     asyncio.current_task if sys.version_info >= (3, 12) else _tasks._current_tasks.get  # noqa: SLF001 - as above
 )
+
+
+_COUNTS: Final = sys.implementation.name == "cpython"
 
 
 def _hide(task: asyncio.Task[Any]) -> None:
@@ -137,6 +140,30 @@ class _AsyncioInterrupt:
                 self._task.uncancel()
 
 
+class _AsyncioSuccessor:
+    """Counts the references to the task: a time limit, a task group and a cancel scope have one."""
+
+    __slots__ = ("_context", "_loop", "_references", "_weak")
+
+    def __init__(self, loop: AsyncioLoop, context: contextvars.Context) -> None:
+        self._loop = loop
+        self._context = context
+        self._references, self._weak = _references()
+
+    @property
+    def unknown(self) -> bool:
+        return _references() == (self._references, self._weak)
+
+    def start(self, fn: Callable[[], Coroutine[Any, Any, Any]], /, *, name: str) -> object:
+        return self._loop.start(fn, name=name, context=self._context)
+
+
+def _references() -> tuple[int, int]:
+    """Return how many references there are to the calling task, and how many weak ones."""
+    task = asyncio.current_task()
+    return sys.getrefcount(task), getweakrefcount(task)
+
+
 class _AsyncioBlock:
     """Cancels the task that made it, once, as `asyncio.timeout` does."""
 
@@ -211,9 +238,11 @@ class AsyncioLoop:
         *args: Any,
         name: str,
         fresh: bool = False,
+        context: contextvars.Context | None = None,
     ) -> Task:
-        """Run ``fn(*args)`` as a task; *fresh* gives it an empty context."""
-        context = self._empty.copy() if fresh else None
+        """Run ``fn(*args)`` as a task; *fresh* gives it an empty context, in place of *context*."""
+        if fresh:
+            context = self._empty.copy()
         task = self._loop.create_task(fn(*args), name=name, context=context)
         self._tasks[task] = context
         if self._hidden:
@@ -255,6 +284,15 @@ class AsyncioLoop:
             return False
         self._loop.run_until_complete(fn())
         return True
+
+    def successor(self) -> Successor | None:
+        """As `Loop.successor`: not where tasks are made by others, nor where references are not counted."""
+        task = asyncio.current_task()
+        context = None if task is None else self._tasks.get(task)
+        del task
+        if context is None or self._loop.get_task_factory() is not None or not _COUNTS:
+            return None
+        return _AsyncioSuccessor(self, context)
 
     def block(self) -> Block:
         """As `Loop.block`."""

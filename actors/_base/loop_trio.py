@@ -329,6 +329,9 @@ class TrioLoop:
     def stepper(self) -> None:
         """Return nothing: only trio itself runs the code of a task."""
 
+    def successor(self) -> None:
+        """Return nothing: a task of trio is one of a nursery, and of cancel scopes that count on it."""
+
     def elsewhere(self) -> bool:
         return in_trio() and trio.lowlevel.current_trio_token() is not self._token
 

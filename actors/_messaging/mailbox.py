@@ -24,11 +24,12 @@ from actors.transport import LEAVES, Unsendable, hold_args, snapshot
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actors._base.loop import Loop, Waiter
+    from actors._base.loop import Loop, Waiter, Waker
     from actors._messaging.delivery_hooks import DeliveryHooks
     from actors._messaging.message_table import Handler
 
 __all__ = [
+    "NO_MESSAGES",
     "Envelope",
     "Mailbox",
     "OwnMessage",
@@ -224,7 +225,7 @@ class _Placed:
 
 _NOBODY: Final = cast("deque[WaitingSender]", ())
 """Stands for an empty deque, which takes 760 bytes, until somebody waits: most queues are never used."""
-_NOTHING: Final = cast("deque[Envelope | Tell]", ())
+NO_MESSAGES: Final = cast("deque[Envelope | Tell]", ())
 """Stands for an empty deque until the first message; `Mailbox.open` makes the real one."""
 _NONE_ASIDE: Final = cast("dict[Envelope, None]", MappingProxyType({}))
 
@@ -384,14 +385,14 @@ class _Queue:
     __slots__ = ("queue", "waker")
 
     def __init__(self) -> None:
-        self.queue: deque[Envelope | Tell] = _NOTHING
-        self.waker: Waiter | None = None
+        self.queue: deque[Envelope | Tell] = NO_MESSAGES
+        self.waker: Waker | None = None
 
 
 class _MailboxInPython(_Queue):
     __slots__ = ()
 
-    waker: Waiter | None
+    waker: Waker | None
 
     def open(self) -> deque[Envelope | Tell]:
         """Return the queue to add to."""
@@ -400,7 +401,7 @@ class _MailboxInPython(_Queue):
     def put(self, envelope: Envelope | Tell) -> None:
         """Add *envelope*, even past the bound, and wake the actor."""
         queue = self.queue
-        (self.open() if queue is _NOTHING else queue).append(envelope)
+        (self.open() if queue is NO_MESSAGES else queue).append(envelope)
         waker = self.waker
         if waker is not None:
             self.waker = None
@@ -483,7 +484,7 @@ class Mailbox(_MailboxTwin):
 
     def open(self) -> deque[Envelope | Tell]:
         """Return the queue to add to."""
-        if self.queue is _NOTHING:
+        if self.queue is NO_MESSAGES:
             by_priority: Any = PriorityMessages()
             self.queue = by_priority if type(self.bounds) is Priority else deque()
         return self.queue
@@ -591,7 +592,7 @@ class Mailbox(_MailboxTwin):
         """Empty the mailbox; return what was in it."""
         self.put_back()
         left = [Envelope.of(item) for item in self.queue]
-        self.queue = _NOTHING
+        self.queue = NO_MESSAGES
         return left
 
 

@@ -7,7 +7,6 @@ Rule 2: a subscriber whose buffer is full loses values, and gets a `Lagged` with
 from __future__ import annotations
 
 from collections import deque
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,6 +17,7 @@ from actors.transport import TooBig, Unsendable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
 
     from actors._base.loop import Loop, Waiter
 
@@ -37,6 +37,8 @@ class Lagged:
 
 class Subscription:
     """One subscriber's values, in order; iterate over it."""
+
+    __slots__ = ("_buffer", "_missed", "_readers", "_values")
 
     def __init__(self, make_waiter: Callable[[], Waiter], buffer: int) -> None:
         self._readers = Readers(make_waiter)
@@ -156,10 +158,9 @@ class Topic:
         """Remove a subscriber."""
         self._host.leave(self.name, subscriber)
 
-    @asynccontextmanager
-    async def subscribe(
+    def subscribe(
         self, *, buffer: int = 256, last: bool = False
-    ) -> AsyncIterator[AsyncIterator[Any]]:
+    ) -> AbstractAsyncContextManager[AsyncIterator[Any]]:
         """Give the values published from now on: ``async with topic.subscribe() as values``.
 
         Inside the block every node knows of the subscription. Where a subscriber was too slow, a
@@ -175,12 +176,30 @@ class Topic:
         """
         if type(buffer) is not int or buffer < 1:
             raise ValueError(f"buffer must be a whole number of 1 or more, got {buffer!r}")
+        return _Subscribed(self, Subscription(self._host.loop.waiter, buffer), last=last)
+
+
+class _Subscribed:
+    """The block of one subscriber. No generator, which is three objects more, for the collector too."""
+
+    __slots__ = ("_last", "_subscription", "_topic")
+
+    def __init__(self, topic: Topic, subscription: Subscription, *, last: bool) -> None:
+        self._topic = topic
+        self._subscription = subscription
+        self._last = last
+
+    async def __aenter__(self) -> AsyncIterator[Any]:
         refuse_fenced()
-        subscription = Subscription(self._host.loop.waiter, buffer)
+        topic, subscription = self._topic, self._subscription
         try:
-            await self._host.join(self.name, subscription)
-            for value in await self.last() if last else ():
+            await topic.join(subscription)
+            for value in await topic.last() if self._last else ():
                 subscription.put_first(value)
-            yield subscription
-        finally:
-            self._host.leave(self.name, subscription)
+        except BaseException:
+            topic.leave(subscription)
+            raise
+        return subscription
+
+    async def __aexit__(self, *_error: object) -> None:
+        self._topic.leave(self._subscription)

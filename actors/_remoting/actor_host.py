@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from actors._actor.activity import Activity
 from actors._actor.handler_times import HandlerTimes
 from actors._actor.instrumented_cell import cell_class
+from actors._actor.parking import Parking
 from actors._base.events import TRACE, error_facts, event_of
 from actors._base.slow_imports import timed_import
 from actors._messaging.deadlock import waiting_for_ends
@@ -187,6 +188,11 @@ class ActorHost:
         return HandlerTimes(self.cells)
 
     @cached_property
+    def parking(self) -> Parking:
+        """What has the tasks of idle actors end."""
+        return Parking(self.loop)
+
+    @cached_property
     def advice(self) -> ProgramAdvice:
         """What is noticed here of the program that makes it slow."""
         return ProgramAdvice(self.name, self.loop.now, self.services.event)
@@ -211,6 +217,10 @@ class ActorHost:
     def _living(self) -> list[str]:
         """Return the class of each actor here."""
         return [cell.ref.cls_path for cell in self.cells.values()]
+
+    def parked(self) -> list[str]:
+        """Return the names of the actors here that have no task now."""
+        return [cell.ref.name for cell in list(self.cells.values()) if cell.parked]
 
     def at_rest(self) -> bool:
         """Return whether no code of an actor runs or waits here; from any thread."""

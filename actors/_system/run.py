@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple
 
 import anyio
 
+from actors._base.allocator import keep_big_blocks
 from actors._base.collector import collecting_less_often
 from actors._base.errors import ActorsError, InvalidSpec
 from actors._base.run_loop import Backend, run_on
@@ -40,7 +41,8 @@ def run(
 
     SIGTERM cancels it, lets it end (a `System` drains), and exits 0; SIGINT does so and exits 130;
     a second signal ends the process at once. A thread that is not the main one hears of no signals. Meanwhile
-    the garbage collector looks for cycles at every 5,000 new containers, unless its thresholds have been set.
+    the garbage collector looks for cycles at every 5,000 new containers, unless its thresholds have been set,
+    and malloc keeps blocks of up to 4 MiB.
 
     Args:
         main: an async function, or a `functools.partial` of one, with keywords for it.
@@ -57,6 +59,7 @@ def run(
         # A node imports this file for its classes; only the parent runs main.
         raise MainImportEnded
     _refuse_while_multiprocessing_imports()
+    keep_big_blocks()
     with collecting_less_often():
         result: T = run_on(with_signals, main, args, backend=backend, uvloop=uvloop)
     return result

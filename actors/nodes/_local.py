@@ -27,9 +27,6 @@ async def start_cell(host: ActorHost, actor: ActorStart, ended: Ended) -> None:
     ref = actor.ref
     cell = host.cells.get(ref.uid) or host.new_cell(ref.uid, ref.name, actor.cls, ref.bounds)
 
-    async def renewed(state: Any) -> None:
-        actor.keep_state(pack_arguments(host, (state,), {}))
-
     await cell.start(
         actor.args,
         actor.kwargs,
@@ -38,8 +35,21 @@ async def start_cell(host: ActorHost, actor: ActorStart, ended: Ended) -> None:
         shutdown=actor.shutdown,
         chain=actor.chain,
         state=state_for(host, cell, actor.state),
-        renewed=renewed,
+        renewed=_Keeper(host, actor),
     )
+
+
+class _Keeper:
+    """Keeps the state that an actor hands over, packed."""
+
+    __slots__ = ("_actor", "_host")
+
+    def __init__(self, host: ActorHost, actor: ActorStart) -> None:
+        self._host = host
+        self._actor = actor
+
+    async def __call__(self, state: Any) -> None:
+        self._actor.keep_state(pack_arguments(self._host, (state,), {}))
 
 
 def state_for(

@@ -204,7 +204,7 @@ class NodeProcess(LinkedProcess):
         Args:
             link: to who reads them, if it is not the parent itself.
         """
-        stacks = StackDump(self.host.loop).for_parent()
+        stacks = StackDump(self.host.loop, self.host.parked).for_parent()
         (link or self.parent).note_fds(ops.stack_dump, (stacks,))
 
     def serve_debugger(self) -> None:
@@ -296,7 +296,7 @@ class NodeProcess(LinkedProcess):
         return self._mailbox_looks.look(name, most)
 
     async def _task_stacks(self, _link: Link) -> list[dict[str, Any]]:
-        return task_stacks(self.host.loop)
+        return task_stacks(self.host.loop, self.host.parked())
 
     async def finish_actors(self, seconds: float) -> None:
         """Let the actors that the parent supervises finish what they have, then stop them."""

@@ -315,11 +315,11 @@ async def test_leases_are_what_large_payloads_travel_by(
     system: System, there: Ref[AttachmentActor]
 ) -> None:
     for _ in range(5):
-        await there.ask(AttachmentActor.send_back, bytes(LARGE))
+        await there.ask(AttachmentActor.send_back, bytes(2 * LARGE))
         await anyio.sleep(0.01)
 
     async def leased() -> bool:
-        await there.ask(AttachmentActor.send_back, bytes(LARGE))
+        await there.ask(AttachmentActor.send_back, bytes(2 * LARGE))
         (dock,) = [node for node in system.nodes if node.name == "dock/0"]
         ours, theirs = (await system.node.stats())["memory"], (await dock.stats())["memory"]
         return bool(ours["given_back"] and theirs["given_back"])

@@ -9,7 +9,7 @@ import sys
 from tests.docs.pages import ROOT
 
 MOST_FOR_AN_ASK = 12
-MOST_FOR_A_CRASH = 26
+MOST_FOR_A_CRASH = 27
 
 
 def test_an_ask_over_a_process_node_and_a_crash_enter_few_files() -> None:

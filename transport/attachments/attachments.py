@@ -173,8 +173,12 @@ class Attachments:
 
     # ------------------------------------------------------------ writing
 
-    def may_share(self, size: int) -> bool:
+    def may_share(self, size: int, *, copied: bool = False) -> bool:
         """Whether a payload of so many bytes may go by shared memory instead of in the frame.
+
+        Args:
+            size: bytes.
+            copied: whether the other end copies them out: that pays from twice the size on.
 
         Raises:
             TooBig: no message may have so many.
@@ -182,7 +186,8 @@ class Attachments:
         total = size + self.transaction.lent
         if total > self.largest:
             raise TooBig(total, self.largest)
-        return size >= self.thresholds.share and self.open and not self.copy_only
+        least = self.thresholds.share * 2 if copied else self.thresholds.share
+        return size >= least and self.open and not self.copy_only
 
     def lease(self, value: Any) -> list[int] | None:
         """Copy a payload into shared memory for the other end; None if it has to go in the frame."""

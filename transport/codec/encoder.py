@@ -287,16 +287,17 @@ class Encoder:
         return out
 
     def _bytes(self, value: bytes, _depth: int) -> Any:
-        if self.attachments.may_share(len(value)):
+        if self.attachments.may_share(len(value), copied=True):
             lease = self.attachments.lease(value)
             if lease is not None:
                 return self._ext(Tag.ATTACHMENT, [AttachmentKind.BYTES, *lease])
         return value
 
     def _bytearray(self, value: bytearray, _depth: int) -> Any:
-        lease = self.attachments.lease(value) if self.attachments.may_share(len(value)) else None
-        if lease is not None:
-            return self._ext(Tag.ATTACHMENT, [AttachmentKind.BYTEARRAY, *lease])
+        if self.attachments.may_share(len(value), copied=True):
+            lease = self.attachments.lease(value)
+            if lease is not None:
+                return self._ext(Tag.ATTACHMENT, [AttachmentKind.BYTEARRAY, *lease])
         return ext((Tag.BYTEARRAY, bytes(value)))
 
     def _memoryview(self, value: memoryview, depth: int) -> Any:

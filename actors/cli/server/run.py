@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import anyio
 
+from actors._base.allocator import keep_big_blocks
 from actors._base.collector import collect_less_often
 from actors._base.control_folder import NoFolder, control_folder, make_folder
 from actors._base.cpus import usable_cpus
@@ -200,6 +201,7 @@ def run_topology(topology: Topology, triggers: ReloadTriggers) -> None:
         for listener in topology.all_listeners:
             probe(listener)  # before nodes boot: a port in use is reported at once
         collect_less_often()
+        keep_big_blocks()
         run_on(with_signals, _run_system, (topology, triggers, manager))
     except ActorsError as error:
         raise CommandFailed(f"{error}{_user_frame(error)}") from error

@@ -100,7 +100,7 @@ def _task(variables: Mapping[str, Any]) -> Work:
 _KNOWN: Final[dict[CodeType, Callable[[Mapping[str, Any]], Work]]] = {
     MessageLoop.answer_call.__code__: _answered,
     MessageLoop.handle_now.__code__: _answered,
-    Incarnation._start.__code__: _started,  # noqa: SLF001 - the code that calls actors
+    Incarnation.start.__code__: _started,
     Incarnation._close.__code__: _closed,  # noqa: SLF001 - as above
     ActorTasks._run.__code__: _task,  # noqa: SLF001 - as above
     Incarnation._run_step.__code__: _current,  # noqa: SLF001 - as above

@@ -21,7 +21,7 @@ from actors._base.fault_handler import faulthandler
 from actors.nodes.health.profile import ProcessProfiler
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from types import FrameType
 
     from actors._base.loop import Loop
@@ -39,6 +39,8 @@ __all__ = [
 _NAMES: Final = 20
 """How many of the tasks with the same stack are named."""
 
+_PARKED: Final = "parked: it waits for a message, and has no task until one comes"
+
 # Real-time signals, which no convention uses; they are sent only after the node has set its handlers.
 THREADS: Final = getattr(signal, "SIGRTMIN", 0) + 6
 TASKS: Final = getattr(signal, "SIGRTMIN", 0) + 7
@@ -46,9 +48,16 @@ PROFILE_BEGINS: Final = getattr(signal, "SIGRTMIN", 0) + 8
 PROFILE_ENDS: Final = getattr(signal, "SIGRTMIN", 0) + 9
 
 
-def task_stacks(loop: Loop) -> list[dict[str, Any]]:
-    """Return the stacks of the tasks of *loop*; tasks with the same stack are one entry."""
+def task_stacks(loop: Loop, parked: Iterable[str]) -> list[dict[str, Any]]:
+    """Return the stacks of the tasks of *loop*; tasks with the same stack are one entry.
+
+    Args:
+        loop: whose tasks.
+        parked: the names of actors that have no task now, which are shown as such.
+    """
     places: dict[tuple[str, ...], list[str]] = {}
+    for name in parked:
+        places.setdefault((_PARKED,), []).append(f"actor {name}")
     for name, coroutine in loop.tasks():
         places.setdefault(tuple(_awaits(coroutine)), []).append(name)
     return [
@@ -92,8 +101,9 @@ def _place(frame: FrameType) -> str:
 class StackDump:
     """Sets the handlers that write this process's stacks; they stay until it ends."""
 
-    def __init__(self, loop: Loop) -> None:
+    def __init__(self, loop: Loop, parked: Callable[[], Iterable[str]]) -> None:
         self._loop = loop
+        self._parked = parked
         self._fd = os.memfd_create("actors-stacks")
         # The parent truncates the file before it asks, and appending then begins at its start.
         fcntl.fcntl(self._fd, fcntl.F_SETFL, fcntl.fcntl(self._fd, fcntl.F_GETFL) | os.O_APPEND)
@@ -113,7 +123,7 @@ class StackDump:
             # The lock of `threading.enumerate` may be held by what this interrupts.
             known = dict(threading._active)  # type: ignore[attr-defined] # noqa: SLF001
             threads = {str(ident): thread.name for ident, thread in known.items()}
-            facts = {"tasks": task_stacks(self._loop), "threads": threads}
+            facts = {"tasks": task_stacks(self._loop, self._parked()), "threads": threads}
         except Exception as error:  # noqa: BLE001 - it would be raised in the code that the signal interrupts
             facts = {"error": f"{type(error).__name__}: {error}"}
         self._write(facts)
