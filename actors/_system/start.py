@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, TypedDict
 from actors._system.system import System
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Unpack
 
-    from actors._system.topology import Topology
+    from actors._system.topology import FilePath, Topology
 
 __all__ = ["SystemOptions", "start"]
 
@@ -27,6 +27,8 @@ class SystemOptions(TypedDict, total=False):
     ask_timeout: float | None
     lease: float | None
     reach: str | None
+    join_secret: FilePath | None
+    tls: Mapping[str, FilePath] | None
     tracing: bool
     control: bool | str
 

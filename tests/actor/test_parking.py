@@ -82,11 +82,9 @@ ENDS: list[tuple[str, str]] = []
 
 def has_task(name: str) -> bool:
     gc.collect()
-    return any(
-        one.get_name() == f"actor {name}" and not one.done()
-        for one in gc.get_objects()
-        if isinstance(one, asyncio.Task)
-    )
+    # Not `isinstance`, which makes the lazy objects of other libraries find out what they stand for.
+    tasks: list[Any] = [one for one in gc.get_objects() if issubclass(type(one), asyncio.Task)]
+    return any(task.get_name() == f"actor {name}" and not task.done() for task in tasks)
 
 
 async def parked(system: System, name: str) -> Ref[Worker]:
