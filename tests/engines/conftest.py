@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from actors.machines.hosts_engine import HostsEngine
 from actors.machines.ray_engine import RayEngine
 from actors.nodes import NodesSpec
 from tests.engines.ray_cluster import ray_cluster
+from tests.engines.stateful_set import StatefulSet
 
 
 @dataclass(frozen=True)
@@ -22,15 +24,19 @@ class EngineUnderTest:
 
     Attributes:
         name: of the engine.
-        make: makes one without a system.
+        make: makes one without a system; None if it cannot be without.
         on: its words for two places.
         on_one: its words for one.
+        options: what a system needs for it.
+        stays: whether agents outlive their system, as those do that others start.
     """
 
     name: str
-    make: Callable[[Loop], Any]
+    make: Callable[[Loop], Any] | None
     on: dict[str, Any] = field(default_factory=dict)
     on_one: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    stays: bool = False
 
     def group(self, count: int = 2, **options: Any) -> NodesSpec:
         """Return a group of nodes, each with a place of its own."""
@@ -41,13 +47,19 @@ HOSTS = EngineUnderTest("hosts", HostsEngine, on={"hosts": [{}, {}]})
 RAY = EngineUnderTest("ray", RayEngine, on={"num_cpus": 0.5}, on_one={"num_cpus": 0.5})
 
 
-@pytest.fixture(params=["hosts", pytest.param("ray", marks=pytest.mark.soak)])
-def engine(request: pytest.FixtureRequest) -> Iterator[EngineUnderTest]:
+@pytest.fixture(params=["hosts", "join", pytest.param("ray", marks=pytest.mark.soak)])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EngineUnderTest]:
     if request.param == "hosts":
         yield HOSTS
-        return
-    with ray_cluster():
-        yield RAY
+    elif request.param == "join":
+        agents = StatefulSet(tmp_path, 2)
+        cluster = agents.cluster
+        reach = {"reach": f"127.0.0.1:{cluster.port}", "join_secret": cluster.secret}
+        yield EngineUnderTest("join", None, options=reach, stays=True)
+        agents.close()
+    else:
+        with ray_cluster():
+            yield RAY
 
 
 @pytest.fixture
