@@ -20,7 +20,7 @@ from actors.errors import NodeDown
 from actors.testing import Recorder, eventually
 from actors.transport import Lane
 
-LARGE: Final = 100_000
+LARGE: Final = 600_000
 LOCAL: Final = "local"
 
 

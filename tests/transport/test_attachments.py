@@ -34,7 +34,7 @@ from actors.transport.types.tags import Tag
 from tests.transport.attachment_link import AttachmentLink, pipe_end
 from tests.transport.shared_memory import KIB
 
-BIG = 200 * KIB
+BIG = 600 * KIB
 SHARE = Thresholds().share
 
 
@@ -139,7 +139,7 @@ def test_what_is_moved_twice_in_one_message_is_named(link: AttachmentLink) -> No
 
 def test_an_error_carries_copies_and_nothing_waits_for_it(link: AttachmentLink) -> None:
     link.warm(BIG, 2)
-    error = ValueError("no", SharedBuffer(8), move(Buffer(8)), bytes(BIG // 2))
+    error = ValueError("no", SharedBuffer(8), move(Buffer(8)), bytes(BIG // 4))
     link.encoder.pack([1, link.encoder.encode_error(error)])
     assert link.here.transaction.empty
     for lane in (Lane.CONTROL, Lane.DATA):
@@ -148,7 +148,7 @@ def test_an_error_carries_copies_and_nothing_waits_for_it(link: AttachmentLink) 
     ((_, got),) = messages
     assert got.args[1].startswith("<SharedBuffer")
     assert got.args[2].startswith("Move(value=<Buffer of 8 bytes>")
-    assert len(got.args[3]) == BIG // 2
+    assert len(got.args[3]) == BIG // 4
 
 
 def test_one_message_carries_so_many_descriptors_and_no_more(link: AttachmentLink) -> None:
@@ -379,13 +379,13 @@ def test_every_lie_has_its_own_error_and_leaves_nothing_open(
 
 
 @pytest.mark.parametrize("make", [bytes, bytearray])
-def test_what_is_copied_out_goes_by_lease_from_twice_the_size_on(
+def test_what_is_copied_out_goes_by_lease_from_eight_times_the_size_on(
     link: AttachmentLink, make: Callable[[int], Any]
 ) -> None:
-    link.warm(2 * SHARE, 4)
-    assert link.ship(make(2 * SHARE - 1)) == make(2 * SHARE - 1)
+    link.warm(8 * SHARE, 4)
+    assert link.ship(make(8 * SHARE - 1)) == make(8 * SHARE - 1)
     assert link.here.modes[Mode.LEASE] == 0
-    assert link.ship(make(2 * SHARE)) == make(2 * SHARE)
+    assert link.ship(make(8 * SHARE)) == make(8 * SHARE)
     assert link.here.modes[Mode.LEASE] == 1
 
 

@@ -32,12 +32,12 @@ from tests.transport.attachment_link import AttachmentLink
 from tests.transport.sample_values import SAMPLES, Odd, Point, carry
 
 ATTACHMENT: dict[str, Callable[[], Any]] = {
-    "leased bytes": lambda: bytes(140_000),
-    "leased bytearray": lambda: bytearray(140_000),
-    "leased view": lambda: memoryview(bytes(160_000)).cast("i", (2, 20_000)),
+    "leased bytes": lambda: bytes(560_000),
+    "leased bytearray": lambda: bytearray(560_000),
+    "leased view": lambda: memoryview(bytes(640_000)).cast("i", (2, 80_000)),
     "copied buffer": lambda: Buffer(100),
-    "leased buffer": lambda: Buffer(140_000),
-    "nested": lambda: {"deep": [(bytes(140_000), Buffer(140_000))]},
+    "leased buffer": lambda: Buffer(560_000),
+    "nested": lambda: {"deep": [(bytes(560_000), Buffer(560_000))]},
 }
 
 
@@ -46,7 +46,7 @@ class Seaport:
 
     def __init__(self) -> None:
         self.link = AttachmentLink()
-        self.link.warm(160_000, 8)
+        self.link.warm(640_000, 8)
         self.ahead: list[tuple[str, list[int], list[int]]] = []
 
     def encode(self, value: Any) -> Any:
@@ -93,7 +93,7 @@ def test_a_thousand_damaged_messages_with_attachments_give_messages_or_one_error
     attachments = seaport.reader()
     whole = list(read(laden, attachments))
     assert [message[1] for message in whole] == list(ATTACHMENT)
-    assert whole[2][2].shape == (2, 20_000)
+    assert whole[2][2].shape == (2, 80_000)
     attachments.close()
     modules = set(sys.modules)
     outcomes = {"whole": 0, "undecoded": 0, "ended": 0}
@@ -200,7 +200,7 @@ def test_claims_of_length_are_not_believed() -> None:
 
 def test_a_frame_over_64_kib_holds_one_message() -> None:
     with pytest.raises(FrameError, match="not messages: ExtraData"):
-        Decoder().feed(b"\x91\x01" * 140_000)
+        Decoder().feed(b"\x91\x01" * 560_000)
     (message,) = Decoder().feed(b"\x92\x01\xc6\0\1\0\0" + bytes(65_536))
     assert message == [1, bytes(65_536)]
 

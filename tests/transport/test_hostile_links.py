@@ -36,7 +36,7 @@ from tests.transport.attachment_link import AttachmentLink, pipe_end
 from tests.transport.recording_channel import frame
 from tests.transport.sample_values import open_fds
 
-BIG = 200_000
+BIG = 600_000
 NOTE = 20
 
 

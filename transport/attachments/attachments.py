@@ -50,6 +50,8 @@ __all__ = ["AttachmentKind", "Attachments"]
 
 _MOST_UNCLAIMED: Final = MAX_DESCRIPTORS * (len(BULK_LANES) + 1)
 """Attachments whose descriptors have come and whose messages have not: one of each lane is on its way."""
+_COPIED: Final = 8
+"""A lease of bytes, copied at both ends, pays from so many times the size on from which one of a view does."""
 _NOT_MOVED: Final = "only what is sent, replied or streamed can be moved; in here it is copied"
 
 
@@ -178,7 +180,7 @@ class Attachments:
 
         Args:
             size: bytes.
-            copied: whether the other end copies them out: that pays from twice the size on.
+            copied: whether the other end copies them out: a lease of them pays from eight times the size on.
 
         Raises:
             TooBig: no message may have so many.
@@ -186,7 +188,7 @@ class Attachments:
         total = size + self.transaction.lent
         if total > self.largest:
             raise TooBig(total, self.largest)
-        least = self.thresholds.share * 2 if copied else self.thresholds.share
+        least = self.thresholds.share * _COPIED if copied else self.thresholds.share
         return size >= least and self.open and not self.copy_only
 
     def lease(self, value: Any) -> list[int] | None:
