@@ -21,6 +21,7 @@ from actors.testing import Probe, eventually, running_system
 from actors.transport import FRAME_LIMIT, Move
 from tests.end_to_end.attachment_modes import (
     LARGE,
+    LEASED,
     PAYLOADS,
     AttachmentActor,
     comes_back,
@@ -158,7 +159,7 @@ async def test_everything_comes_back_when_the_receiver_is_killed(
     assert (memory["leases"], memory["mapped_leases"], memory["buffers"]) == (0, 0, 0)
     assert memory["reclaimed"] >= held["leases"]
     await eventually(lambda: dock.ready, 20)
-    assert await there.ask(AttachmentActor.take, bytes(LARGE)) == LARGE
+    assert await there.ask(AttachmentActor.take, bytes(LEASED)) == LEASED
 
 
 @pytest.mark.filterwarnings("ignore:unclosed")  # of sockets nobody got, which Python then closes
@@ -178,7 +179,7 @@ async def test_everything_comes_back_when_one_side_is_killed_in_the_middle_of_ev
     before = await look()
     await killed_in_the_middle(system, there, list(PAYLOADS), sender=sender, after=60)
     await comes_back(look, {**before, "leases": 0, "mapped_leases": 0, "buffers": 0})
-    assert await there.ask(AttachmentActor.take, bytes(LARGE)) == LARGE
+    assert await there.ask(AttachmentActor.take, bytes(LEASED)) == LEASED
 
 
 async def _hangs_until_it_is_down(ref: Ref[AttachmentActor], value: Any, probe: Probe) -> None:
@@ -215,7 +216,7 @@ async def _told_that_it_is_down(ref: Ref[AttachmentActor], value: Any) -> None:
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: bytes(LARGE),
+        lambda: bytes(LEASED),
         lambda: bytes(600),
         lambda: move(half_a_pair()),
         lambda: SharedBuffer(8),
@@ -315,11 +316,11 @@ async def test_leases_are_what_large_payloads_travel_by(
     system: System, there: Ref[AttachmentActor]
 ) -> None:
     for _ in range(5):
-        await there.ask(AttachmentActor.send_back, bytes(2 * LARGE))
+        await there.ask(AttachmentActor.send_back, bytes(LEASED))
         await anyio.sleep(0.01)
 
     async def leased() -> bool:
-        await there.ask(AttachmentActor.send_back, bytes(2 * LARGE))
+        await there.ask(AttachmentActor.send_back, bytes(LEASED))
         (dock,) = [node for node in system.nodes if node.name == "dock/0"]
         ours, theirs = (await system.node.stats())["memory"], (await dock.stats())["memory"]
         return bool(ours["given_back"] and theirs["given_back"])
@@ -362,4 +363,4 @@ async def test_a_node_that_lies_about_its_cargo_loses_its_link_and_nobody_else_d
             break
     await eventually(lambda: dock.ready and dock.pid is not None, 20)
     await there.wait_ready()
-    assert await there.ask(AttachmentActor.take, bytes(LARGE)) == LARGE
+    assert await there.ask(AttachmentActor.take, bytes(LEASED)) == LEASED

@@ -13,7 +13,7 @@ import pytest
 from actors import Actor, Backoff, Ref, Topology, child, current, keyed, nodes
 from actors._base.fences import Fences
 from actors.errors import ActorsError
-from actors.testing import running_system
+from actors.testing import eventually, running_system
 from tests.machines.places_of_a_test import place_of
 
 pytestmark = [pytest.mark.usefixtures("no_leaks"), pytest.mark.within(120)]
@@ -87,6 +87,9 @@ async def test_they_grow_over_kills_reloads_and_moves(kind: str) -> None:
             os.kill(place_of(system, "box/0").pid, signal.SIGKILL)
             found.append(await _again(holder, found[-1]))
         await _stop(holder)
+        await eventually(
+            lambda: all(node.state.value == "READY" for node in system.nodes), within=60
+        )
         again = await system.spawn(Holder, name="holder", on="box/1")
         found.append(await again.ask(Holder.fences))
     for own in zip(*found, strict=True):
