@@ -17,6 +17,7 @@ __all__ = [
     "check_sizes",
     "check_within",
     "env_problem",
+    "host_and_port",
 ]
 
 _LEAST: Final = 64 * 1024
@@ -74,12 +75,25 @@ def check_machines(where: str, given: Mapping[str, Any]) -> None:
     if type(lease) not in {int, float} or not _LEAST_LEASE <= lease < math.inf:
         raise InvalidSpec(f"{where}: lease must be {_LEAST_LEASE:g} or more seconds, got {lease!r}")
     reach = given.get("reach")
-    if reach is not None:
-        host, colon, port = reach.rpartition(":") if type(reach) is str else ("", "", "")
-        host, port = (host, port) if colon else (reach, "0")
-        if not host or not str(port).isdecimal() or int(port) > _HIGHEST_PORT:
-            raise InvalidSpec(f"{where}: reach must be 'HOST:PORT' or 'HOST', got {reach!r}")
+    if reach is not None and (type(reach) is not str or host_and_port(reach) is None):
+        raise InvalidSpec(f"{where}: reach must be 'HOST:PORT' or 'HOST', got {reach!r}")
     _check_files(where, given)
+
+
+def host_and_port(text: str) -> tuple[str, int] | None:
+    """Return the host and the port of an address, whose IPv6 host is in brackets; None if it is no address.
+
+    The port is 0 where the text has none.
+    """
+    host, bracket, rest = text.removeprefix("[").partition("]")
+    if not bracket:
+        host, colon, rest = text.partition(":")
+        rest = colon + rest
+    port = rest.removeprefix(":") if rest.startswith(":") else "" if rest else "0"
+    bracketed = bool(bracket) == text.startswith("[")
+    if not (host and bracketed and port.isascii() and port.isdecimal()):
+        return None
+    return (host, int(port)) if len(port) < 6 and int(port) <= _HIGHEST_PORT else None  # noqa: PLR2004 - digits
 
 
 _TLS: Final = ("ca", "certificate", "key", "server")

@@ -13,6 +13,7 @@ from anyio import Event, move_on_after, sleep
 
 from actors._base.errors import BootFailed, InvalidSpec
 from actors._base.log import iso_time
+from actors._base.options import host_and_port
 from actors.machines.authority import Authority
 from actors.machines.control_line import ControlLine
 from actors.machines.engine import Reach, Want
@@ -96,12 +97,12 @@ class Places:
         self.authority: Issuer = (
             Authority.new() if options.tls is None else UsersAuthority(options.tls)
         )
-        host, _, port = (options.reach or "127.0.0.1:0").partition(":")
+        reach = host_and_port(options.reach or "127.0.0.1")
+        assert reach is not None, "it was checked"
         self.entrance: Entrance = Entrance(
             loop,
             self.authority.issue("parent"),
-            host,
-            int(port or 0),
+            *reach,
             lease=self.lease,
             turned_away=self._turned_away,
         )
@@ -235,7 +236,7 @@ class Places:
         options = self._options
         if options.join_secret is None:
             raise InvalidSpec("engine='join' needs System(join_secret=FILE), which lets agents in")
-        if not (options.reach or "").rpartition(":")[0]:
+        if ":" not in (options.reach or "").rpartition("]")[2]:
             raise InvalidSpec(
                 f"engine='join' needs System(reach='HOST:PORT'), where agents come, got {options.reach!r}"
             )

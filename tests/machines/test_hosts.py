@@ -61,6 +61,14 @@ async def test_actors_of_all_kinds_of_nodes_ask_each_other() -> None:
         assert [await counter.ask(Counter.add, 0) for counter in counters] == [4] * 5
 
 
+@pytest.mark.parametrize("reach", ["[::1]", "[::1]:0", "127.0.0.1:0", "localhost"])
+async def test_a_system_is_reached_where_it_says(reach: str) -> None:
+    groups = [nodes("far", count=2, engine="hosts")]
+    async with System(Topology(nodes=groups, reach=reach)) as system:
+        one, other = [await system.spawn(Counter, on=f"far/{slot}") for slot in range(2)]
+        assert await one.ask(Counter.ask_other, other, 5) == 5
+
+
 async def test_kill_9_of_a_node_is_told_and_its_agent_starts_it_again() -> None:
     async with system_with_events(TWO) as (system, events):
         place, counter = place_of(system, "far/0"), await system.spawn(Counter, on="far/0")

@@ -40,6 +40,13 @@ def anyio_backend() -> str:
         ),
         (lambda: System(join_secret=""), "join_secret must be the path of a file, got ''"),
         (lambda: System(reach="here:port"), "reach must be 'HOST:PORT' or 'HOST', got 'here:port'"),
+        (lambda: System(reach="here:"), "reach must be 'HOST:PORT' or 'HOST', got 'here:'"),
+        (lambda: System(reach="::1"), "reach must be 'HOST:PORT' or 'HOST', got '::1'"),
+        (lambda: System(reach="[::1]7000"), "reach must be 'HOST:PORT' or 'HOST', got '"),
+        (
+            lambda: System(reach="here:65536"),
+            "reach must be 'HOST:PORT' or 'HOST', got 'here:65536'",
+        ),
     ],
 )
 def test_what_can_never_work_is_refused_where_it_is_written(

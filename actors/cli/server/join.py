@@ -8,14 +8,14 @@ from contextlib import nullcontext
 from typing import Any, Final
 
 from actors._base.errors import ActorsError, InvalidSpec
+from actors._base.options import host_and_port
 from actors._base.run_loop import run_on
-from actors.cli._failure import WRONG, CommandFailed, is_count
+from actors.cli._failure import WRONG, CommandFailed
 from actors.cli.server.orphans import become_subreaper, reaping_orphans
 from actors.cli.target import import_from_here
 
 __all__ = ["join"]
 
-_HIGHEST_PORT: Final = 65535
 _ALL: Final = "0.0.0.0"  # noqa: S104 - probes come from elsewhere
 
 
@@ -60,13 +60,13 @@ def _reaping_nobody(_loop: object, _ours: object) -> nullcontext[None]:
 
 
 def _address(what: str, text: str, host: str = "") -> tuple[str, int]:
-    given, _, port = text.rpartition(":")
-    given = given.removeprefix("[").removesuffix("]") or host
-    if not given or not is_count(port) or not 0 < int(port) <= _HIGHEST_PORT:
+    port_alone = bool(host) and ":" not in text.removeprefix(":")
+    found = host_and_port(f"{host}:{text.removeprefix(':')}" if port_alone else text)
+    if found is None or not found[1]:
         raise CommandFailed(
             f"{what} must be an address such as {host or '10.0.0.1'}:7000, got {text!r}", WRONG
         )
-    return given, int(port)
+    return found
 
 
 def _labels(texts: list[str]) -> dict[str, str]:
