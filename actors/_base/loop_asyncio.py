@@ -38,8 +38,6 @@ _tasks: Final[Any] = asyncio.tasks
 _current_task: Final[Any] = (
     asyncio.current_task if sys.version_info >= (3, 12) else _tasks._current_tasks.get  # noqa: SLF001 - as above
 )
-
-
 _COUNTS: Final = sys.implementation.name == "cpython"
 
 

@@ -105,9 +105,7 @@ class _Records(StandardError):
         if self._timer is None and self._speakers:
             self._timer = threading.Timer(_PATIENCE, self._waited)
             self._timer.daemon = True
-            with suppress(
-                RuntimeError
-            ):  # no thread can be started: it is written with what comes next
+            with suppress(RuntimeError):  # no more threads: it is written with what comes next
                 self._timer.start()
 
     def _waited(self) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from actors.cli._serve_parser import add_log_level
+
 __all__ = ["join_arguments"]
 
 
@@ -27,11 +29,7 @@ def join_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_place(parser)
     _add_tls(parser)
-    parser.add_argument(
-        "--log-level",
-        choices=("debug", "info", "warning", "error", "critical"),
-        help="the lowest level of the log; default: ACTORS_LOG, or info",
-    )
+    add_log_level(parser)
     parser.epilog = (
         "It stays when the system ends, and joins the next one. SIGTERM lets its nodes finish what they have. "
         "Exit code 78: the system refuses it, and the last line says why."

@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, Final
 
-__all__ = ["CERT_REQS", "add_log", "add_options", "from_environment"]
+__all__ = ["CERT_REQS", "add_log", "add_log_level", "add_options", "from_environment"]
 
 CERT_REQS: Final = {
     "none": "none",
@@ -154,13 +154,18 @@ def _add_environment(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_log(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the log that `actors run` has as well."""
+def add_log_level(parser: argparse.ArgumentParser) -> None:
+    """Add the option of the level, which `actors join` has as well."""
     parser.add_argument(
         "--log-level",
         choices=("debug", "info", "warning", "error", "critical"),
         help="the lowest level of the log; default: ACTORS_LOG, or info",
     )
+
+
+def add_log(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the log that `actors run` has as well."""
+    add_log_level(parser)
     parser.add_argument(
         "--log-config",
         "--log-config-json",

@@ -76,6 +76,7 @@ class Agent:
         self.over: Waiter = loop.waiter()
         self.exit_code: int = 0
         self._join = join
+        self._material = None if join.material is None else Material.from_plain(join.material)
         self._address = address
         self._asker: LeaseAsker | None = None
         self._left: Waiter | None = None
@@ -106,13 +107,12 @@ class Agent:
     @property
     def own(self) -> tuple[Material | None, str, float]:
         """What it shows, the address by which it has reached the parent, and the lease."""
-        join = self._join
-        material = None if join.material is None else Material.from_plain(join.material)
-        return material, self._address, join.lease
+        return self._material, self._address, self._join.lease
 
     async def _dial(self, ticket: str, hello: dict[str, Any]) -> Any:
-        join, material = self._join, self.own[0]
-        return await dial((join.host, join.port), material, ticket, hello, lease=join.lease)
+        join = self._join
+        parent = join.host, join.port
+        return await dial(parent, self._material, ticket, hello, lease=join.lease)
 
     async def _welcomed(self, ticket: str) -> None:
         """Hold a lease, and tell the parent that nodes can be started."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from anyio import move_on_after
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from actors._base.loop import Loop
     from actors.transport.channels.tls_session import TlsSession
 
-__all__ = ["ControlLine", "Record"]
+__all__ = ["ControlLine", "LinesHome", "Record"]
 
 Record: TypeAlias = dict[str, Any]
 """What is said: "op" has what it is about, the others are its fields."""
@@ -32,6 +32,23 @@ _LARGEST: Final = 32 * 1024 * 1024
 _CHUNK: Final = 64 * 1024
 _BEHIND: Final = 256 * 1024
 """Bytes that wait to be written, from which on output is dropped."""
+
+
+class LinesHome(Protocol):
+    """The places of a system, as far as those need them who speak with agents."""
+
+    loop: Loop
+    lease: float
+
+    def problem_of(self, hello: dict[str, Any]) -> str: ...
+    def new_line(
+        self,
+        session: TlsSession,
+        take: Callable[[Record], object],
+        ended: Callable[[str], object],
+        /,
+    ) -> ControlLine: ...
+    def event(self, kind: str, facts: dict[str, Any]) -> None: ...
 
 
 class ControlLine:

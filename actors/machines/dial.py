@@ -1,7 +1,6 @@
 """Connects to an entrance: TCP, TLS, the hello with its ticket, and the entrance's answer.
 
-One generator has the steps, and yields what it waits for. An entrance that is crowded may turn away somebody
-before the hello, who then comes again.
+An entrance that is crowded may turn away somebody before the hello, who then comes again.
 """
 
 from __future__ import annotations
@@ -9,9 +8,8 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from contextlib import closing
+from functools import lru_cache
 from hmac import compare_digest
-from random import random
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -19,10 +17,11 @@ from anyio import fail_after, getaddrinfo, sleep, wait_readable, wait_writable
 
 from actors.machines.hello import JOIN, REFUSED, WELCOME, pack_hello, read_exactly
 from actors.machines.material import stranger_context
+from actors.machines.pauses import Pauses
 from actors.transport.channels.tls_session import LEASE, TlsSession
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Callable, Mapping
     from ssl import SSLContext
 
     from actors.machines.join_secret import JoinSecret
@@ -71,7 +70,7 @@ async def dial(
     """
     # Made before there is a connection: a crowded entrance does not wait for who is slow.
     said = pack_hello(ticket, hello)
-    context = None if material is None else material.context(server=False)
+    context = None if material is None else _context(material)
     name = None if material is None else material.server or address[0]
     call = _Call(context, name, lambda _session: (said, b""), lease)
     return await _call(address, call, within)
@@ -107,9 +106,15 @@ async def dial_to_join(
         said = pack_hello(proof, {**hello, "purpose": JOIN, "nonce": nonce})
         return said, secret.proof_of_parent(nonce, shown)
 
-    context = stranger_context() if material is None else material.context(server=False)
+    context = stranger_context() if material is None else _context(material)
     name = None if material is None else material.server or address[0]
     return await _call(address, _Call(context, name, say, LEASE), within)
+
+
+@lru_cache(maxsize=4)
+def _context(material: Material) -> SSLContext:
+    """Return what a client shows, made once: who passes connections on dials for each of them."""
+    return material.context(server=False)
 
 
 async def _call(address: tuple[str, int], call: _Call, within: float) -> TlsSession:
@@ -117,25 +122,15 @@ async def _call(address: tuple[str, int], call: _Call, within: float) -> TlsSess
     try:
         with fail_after(within):
             found = await getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            pauses = Pauses(_PAUSE, _LONGEST_PAUSE)
             while True:
-                with closing(_first_of(found, call)) as steps:
-                    try:
-                        return await _drive(steps)
-                    except _TurnedAway as error:
-                        call.turned_away = error
-                await sleep(call.next_pause())
+                try:
+                    return await _first_of(found, call)
+                except _TurnedAway as error:
+                    call.turned_away = error
+                await sleep(pauses.next())
     except OSError as error:
         raise call.failed(address, error, within) from error
-
-
-async def _drive(steps: Generator[tuple[socket.socket, bool], None, TlsSession]) -> TlsSession:
-    while True:
-        try:
-            sock, writable = next(steps)
-        except StopIteration as end:
-            session: TlsSession = end.value
-            return session
-        await (wait_writable if writable else wait_readable)(sock)
 
 
 # ------------------------------------------------------------ the steps
@@ -162,12 +157,6 @@ class _Call:
         self.lease = lease
         self.turned_away: OSError | None = None
         """Why the last try failed, of those after which another one follows."""
-        self._pause = _PAUSE
-
-    def next_pause(self) -> float:
-        """Return the seconds until the next try, which not all make at the same moment."""
-        pause, self._pause = self._pause, min(2 * self._pause, _LONGEST_PAUSE)
-        return pause * (0.5 + random())  # noqa: S311 - no secret
 
     def failed(self, address: tuple[str, int], error: OSError, within: float) -> ConnectionError:
         """Return the error for the caller."""
@@ -181,14 +170,12 @@ class _Call:
         return kind(f"{address[0]}:{address[1]} did not let us in: {why}")
 
 
-def _first_of(
-    found: list[Any], call: _Call
-) -> Generator[tuple[socket.socket, bool], None, TlsSession]:
+async def _first_of(found: list[Any], call: _Call) -> TlsSession:
     """Connect to the first of the addresses *found* that takes it, and go on from there."""
     for at, (family, kind, proto, _, address) in enumerate(found, 1):
         sock = socket.socket(family, kind, proto)
         try:
-            yield from _connect(sock, address)
+            await _connect(sock, address)
         except OSError:
             sock.close()
             if at == len(found):
@@ -198,28 +185,24 @@ def _first_of(
             sock.close()
             raise
         break
-    return (yield from _enter(sock, call))
+    return await _enter(sock, call)
 
 
-def _connect(
-    sock: socket.socket, address: Any
-) -> Generator[tuple[socket.socket, bool], None, None]:
+async def _connect(sock: socket.socket, address: Any) -> None:
     sock.setblocking(False)
     code = sock.connect_ex(address)
     if code in {errno.EINPROGRESS, errno.EAGAIN, errno.EINTR}:
-        yield sock, True
+        await wait_writable(sock)
         code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     if code:
         raise OSError(code, os.strerror(code))
 
 
-def _enter(
-    sock: socket.socket, call: _Call
-) -> Generator[tuple[socket.socket, bool], None, TlsSession]:
+async def _enter(sock: socket.socket, call: _Call) -> TlsSession:
     """Shake hands, say hello, and wait for the answer."""
     session = TlsSession(sock, call.context, server=False, name=call.name, lease=call.lease)
     try:
-        yield from _say(sock, session, call.say)
+        await _say(sock, session, call.say)
     except (ConnectionResetError, BrokenPipeError) as error:
         session.close()
         raise _TurnedAway(error.strerror or str(error)) from error
@@ -229,22 +212,20 @@ def _enter(
     return session
 
 
-def _say(
-    sock: socket.socket,
-    session: TlsSession,
-    say: Callable[[TlsSession], tuple[bytes, bytes]],
-) -> Generator[tuple[socket.socket, bool], None, None]:
+async def _say(
+    sock: socket.socket, session: TlsSession, say: Callable[[TlsSession], tuple[bytes, bytes]]
+) -> None:
     """Say hello, and take the answer."""
-    yield from _until(sock, session, session.shake)
-    yield from _until(sock, session, lambda: not session.owes)
+    await _until(sock, session, session.shake)
+    await _until(sock, session, lambda: not session.owes)
     said, proof = say(session)
     session.send(said)
     answer = bytearray()
-    yield from _until(sock, session, lambda: read_exactly(session, answer, len(WELCOME), _CLOSED))
+    await _until(sock, session, lambda: read_exactly(session, answer, len(WELCOME), _CLOSED))
     if answer != WELCOME:
         _refuse(bytes(answer), joins=bool(proof))
     shown = bytearray()
-    yield from _until(sock, session, lambda: read_exactly(session, shown, len(proof), _CLOSED))
+    await _until(sock, session, lambda: read_exactly(session, shown, len(proof), _CLOSED))
     if not compare_digest(shown, proof):
         raise OtherSecret(_NO_PARENT)
 
@@ -257,12 +238,10 @@ def _refuse(answer: bytes, *, joins: bool) -> NoReturn:
     raise ConnectionRefusedError(_REFUSED)
 
 
-def _until(
-    sock: socket.socket, session: TlsSession, done: Callable[[], bool]
-) -> Generator[tuple[socket.socket, bool], None, None]:
+async def _until(sock: socket.socket, session: TlsSession, done: Callable[[], bool]) -> None:
     """Wait until *done* returns true, and write meanwhile what the session owes."""
     while True:
         session.push()
         if done():
             return
-        yield sock, session.owes
+        await (wait_writable if session.owes else wait_readable)(sock)

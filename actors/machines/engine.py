@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
+from actors._base.errors import InvalidSpec
+
 __all__ = ["Engine", "Gone", "Join", "Placed", "Reach", "Want"]
 
 
@@ -41,6 +43,20 @@ class Want:
     place: int
     on: Mapping[str, Any] = field(default_factory=dict)
     spread: bool = False
+
+    def require(self, engine: str, condition: object, rule: str) -> None:
+        """Refuse the words of an engine where *condition* is not met: for `Engine.check`.
+
+        Args:
+            engine: its name.
+            condition: what has to be true.
+            rule: says what has to be, and what is.
+
+        Raises:
+            InvalidSpec: it is not.
+        """
+        if not condition:
+            raise InvalidSpec(f"nodes({self.group!r}, engine={engine!r}): {rule}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,12 +13,12 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from anyio import Event, move_on_after, to_thread
 
-from actors._base.errors import InvalidSpec
 from actors._base.suggestions import did_you_mean
 from actors.machines.engine import Gone, Placed
 from actors.nodes import common_environment, python_command, read_output
@@ -130,7 +130,7 @@ class _Agent:
         assert self._output is not None
         code = self.popen.wait()
         self._output.close()
-        lines = "".join(f"\n  {line}" for line in list(self._output.last)[-_LAST_LINES:])
+        lines = self._output.shown(_LAST_LINES)
         how = f"exit code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
         what = "its agent" if self.here else f"the command {shlex.join(map(str, self.popen.args))}"  # type: ignore[arg-type] # a list
         why = f"{what} ended: {how}" + (f"; its last lines:{lines}" if lines and code else "")
@@ -208,11 +208,7 @@ class HostsEngine:
 
 def _host(want: Want) -> Mapping[str, Any]:
     """Return the host of a place, checked."""
-
-    def require(condition: object, rule: str) -> None:
-        if not condition:
-            raise InvalidSpec(f"nodes({want.group!r}, engine='hosts'): {rule}")
-
+    require = partial(want.require, "hosts")
     unknown = [key for key in want.on if key != "hosts"]
     require(not unknown, f"on has the key 'hosts' alone, got {', '.join(map(repr, unknown))}")
     hosts = want.on.get("hosts", [{}])

@@ -10,11 +10,12 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from actors._base.errors import InvalidSpec
 from actors._base.log import iso_time
 from actors._base.suggestions import did_you_mean
+from actors.machines.control_line import LinesHome
 from actors.machines.engine import Gone, Placed
 
 if TYPE_CHECKING:
@@ -41,23 +42,12 @@ _SAY_AGAIN: Final = 60.0
 """Seconds after which is said again that a place waits."""
 
 
-class JoinHome(Protocol):
+class JoinHome(LinesHome, Protocol):
     """The places of a system, as this engine sees them."""
 
-    loop: Loop
-    lease: float
     authority: Issuer
 
     def let_join(self, came: Came) -> None: ...
-    def problem_of(self, hello: dict[str, Any]) -> str: ...
-    def new_line(
-        self,
-        session: TlsSession,
-        take: Callable[[Record], object],
-        ended: Callable[[str], object],
-        /,
-    ) -> ControlLine: ...
-    def event(self, kind: str, facts: dict[str, Any]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,11 +204,7 @@ class JoinEngine:
         Raises:
             InvalidSpec: naming the bad value.
         """
-
-        def require(condition: object, rule: str) -> None:
-            if not condition:
-                raise InvalidSpec(f"nodes({want.group!r}, engine='join'): {rule}")
-
+        require = partial(want.require, self.name)
         for key in want.on:
             hint = did_you_mean(str(key), _KEYS)
             require(key in _KEYS, f"on has {' and '.join(map(repr, _KEYS))}, got {key!r}{hint}")

@@ -7,7 +7,6 @@ Rule 2: what another try cannot mend ends the process, with `REFUSED` and one li
 from __future__ import annotations
 
 import os
-import random
 import secrets
 import signal
 import socket
@@ -26,6 +25,7 @@ from actors.machines.control_line import ControlLine
 from actors.machines.dial import OtherSecret, dial_to_join
 from actors.machines.engine import Join
 from actors.machines.join_secret import JoinSecret
+from actors.machines.pauses import Pauses
 from actors.machines.wire_version import identity
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class Joiner:
         self._waiting = CancelScope()
         self._leaving = False
         self._code = 0
-        self._pause = _PAUSE
+        self._pauses = Pauses(_PAUSE, _LONGEST_PAUSE)
         self._said = ("", 0.0)
         self._log = system_logger(node=f"agent {self.name}")
 
@@ -163,15 +163,13 @@ class Joiner:
                 except OtherSecret as error:
                     self._log.error("agent refused", why=f"{error} ({self._options.secret_file})")
                     self._code = REFUSED
-                except (
-                    InvalidSpec,
-                    ValueError,
-                ) as error:  # the file of the secret, or too many labels
+                except (InvalidSpec, ValueError) as error:
+                    # The file of the secret is none any more, or there are too many labels.
                     self._log.error("agent refused", why=str(error))
                     self._code = REFUSED
                 except OSError as error:
                     self._tell_waiting(str(error))
-                    await sleep(self._next_pause())
+                    await sleep(self._pauses.next())
         if not self._code:
             self._log.info("agent ended")
         return self._code
@@ -217,7 +215,7 @@ class Joiner:
         agent = Agent(self._loop, join, address=self._options.address)
         await agent.join_parent()
         self._agent = offer.agent = agent
-        self._pause = _PAUSE
+        self._pauses.reset()
         this_process_is(f"agent {join.place}")
         self._log.info("agent joined", place=join.place, parent=f"{join.host}:{join.port}")
         if self._leaving:
@@ -229,11 +227,6 @@ class Joiner:
         tell = self._log.error if agent.exit_code else self._log.info
         tell("agent left", place=join.place, why=why or "its parent needs it no more")
         self._code = agent.exit_code
-
-    def _next_pause(self) -> float:
-        """Return the seconds until the next try, which not all make at the same moment."""
-        pause, self._pause = self._pause, min(2 * self._pause, _LONGEST_PAUSE)
-        return pause * (0.5 + random.random())  # noqa: S311 - no secret
 
     def _tell_waiting(self, why: str) -> None:
         """Say what is waited for, once; and again after a while."""

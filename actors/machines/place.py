@@ -11,13 +11,14 @@ import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from actors._base.errors import ActorsError, BootFailed
+from actors.machines.control_line import LinesHome
 from actors.machines.engine import Join
 from actors.transport import VersionSkew
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from actors._base.loop import Loop, Timer, Waiter
+    from actors._base.loop import Timer, Waiter
     from actors.machines.control_line import ControlLine, Record
     from actors.machines.engine import Engine, Gone, Placed, Want
     from actors.machines.entrance import Entrance
@@ -80,29 +81,18 @@ class ShownRouter(Protocol):
     def shown(self, place: Place, figures: dict[str, Any]) -> None: ...
 
 
-class PlaceHome(Protocol):
+class PlaceHome(LinesHome, Protocol):
     """The places of the system, as each of them sees it."""
 
-    loop: Loop
     authority: Issuer
     entrance: Entrance
     leases: LeaseServer
-    lease: float
     log_format: str
     stamps: Stamps
 
     @property
     def routers(self) -> Sequence[ShownRouter]: ...
-    def problem_of(self, hello: dict[str, Any]) -> str: ...
-    def new_line(
-        self,
-        session: TlsSession,
-        take: Callable[[Record], object],
-        ended: Callable[[str], object],
-        /,
-    ) -> ControlLine: ...
     def place_over(self, place: Place) -> None: ...
-    def event(self, kind: str, facts: dict[str, Any]) -> None: ...
 
 
 class Place:

@@ -13,11 +13,12 @@ import subprocess
 import threading
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from anyio import Event, fail_after, move_on_after, to_thread
 
-from actors._base.errors import BootFailed, InvalidSpec
+from actors._base.errors import BootFailed
 from actors._base.suggestions import did_you_mean
 from actors.machines.engine import Gone, Placed
 from actors.nodes import common_environment, python_command, read_output
@@ -125,8 +126,7 @@ class _Driver:
 
     def _last(self) -> str:
         """Return what the process has printed last, for errors."""
-        lines = [] if self._output is None else list(self._output.last)[-_LAST_LINES:]
-        return "".join(f"\n  {line}" for line in lines)
+        return "" if self._output is None else self._output.shown(_LAST_LINES)
 
     def _start(self, output: int) -> subprocess.Popen[bytes]:
         return subprocess.Popen(  # noqa: S603 - our own interpreter
@@ -275,7 +275,7 @@ class RayEngine:
         Raises:
             InvalidSpec: in Ray's words, or Ray is not installed.
         """
-        options = _options(want)
+        options, require = _options(want), partial(want.require, self.name)
         text = json.dumps(options)
         if text in self._right:
             return
@@ -289,12 +289,12 @@ class RayEngine:
                 env={**os.environ, **common_environment()},
             )
         except subprocess.TimeoutExpired:
-            _require(want, condition=False, rule=f"Ray said nothing within {_CHECKS_WITHIN:g} s")
+            require(condition=False, rule=f"Ray said nothing within {_CHECKS_WITHIN:g} s")
             raise
         said = checked.stdout.decode(errors="replace").strip()
         if checked.returncode:
             said = checked.stderr.decode(errors="replace").strip()[-2000:]
-        _require(want, not said and not checked.returncode, said)
+        require(not said and not checked.returncode, said)
         self._right.add(text)
 
     async def start(self, want: Want, join: Join, gone: Callable[[Gone], None]) -> Placed:
@@ -336,31 +336,25 @@ class RayEngine:
             await self._driver.close()
 
 
-def _require(want: Want, condition: object, rule: str) -> None:
-    if not condition:
-        raise InvalidSpec(f"nodes({want.group!r}, engine='ray'): {rule}")
-
-
 def _options(want: Want) -> dict[str, Any]:
     """Return what Ray is told of a place, checked as far as Ray need not be asked."""
-    _require(
-        want,
+    require = partial(want.require, RayEngine.name)
+    require(
         importlib.util.find_spec("ray") is not None,
         "Ray is not installed, which the extra `ray` has: pip install 'actors-framework[ray]'",
     )
     for key in want.on:
-        _require(
-            want,
+        require(
             key in _OPTIONS,
             f"on takes {', '.join(_OPTIONS)}, got {key!r}{did_you_mean(str(key), _OPTIONS)}",
         )
         twice = _SHORT.get(key) in want.on
-        _require(want, not twice, f"on has {key!r} and {_SHORT.get(key)!r}, which are the same")
+        require(not twice, f"on has {key!r} and {_SHORT.get(key)!r}, which are the same")
     options = {_SHORT.get(key, key): value for key, value in want.on.items()}
     if want.spread:
         options["scheduling_strategy"] = "SPREAD"
     try:
         json.dumps(options, allow_nan=False)
     except (TypeError, ValueError) as error:
-        _require(want, condition=False, rule=f"on must be what JSON has: {error}")
+        require(condition=False, rule=f"on must be what JSON has: {error}")
     return options

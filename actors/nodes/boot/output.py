@@ -140,6 +140,10 @@ class LinesReader:
         self._timer: Timer | None = None
         loop.watch_readable(fd, self._read)
 
+    def shown(self, most: int) -> str:
+        """Return the last lines, *most* of them, each behind a line break: for errors."""
+        return "".join(f"\n  {line}" for line in list(self.last)[-most:])
+
     def _read(self) -> None:
         if self._fd >= 0 and not self._take():
             self.close()
