@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,21 @@ def test_it_is_known_by_its_other_end_alone() -> None:
     with ours, theirs, one, other, socket.socket() as fresh:
         assert is_passed_on(theirs)
         assert not any(map(is_passed_on, (ours, one, other, fresh)))
+
+
+@pytest.mark.parametrize("path", ["/own.sock", "\0actors test of names"])
+def test_a_client_of_a_unix_listener_cannot_pass_for_one(tmp_path: Path, path: str) -> None:
+    where = f"{tmp_path}{path}" if path.startswith("/") else path
+    with (
+        socket.socket(socket.AF_UNIX) as server,
+        socket.socket(socket.AF_UNIX) as client,
+    ):
+        server.bind(where)
+        server.listen()
+        client.bind(b"\0actors passed on forged")
+        client.connect(where)
+        with server.accept()[0] as accepted:
+            assert not is_passed_on(accepted)
 
 
 @pytest.mark.parametrize("host, more", [("127.0.0.1", ()), ("::1", (0, 0))])

@@ -1,6 +1,7 @@
 """Sockets by which a node gets a connection that came to another machine; it begins with a PROXY header.
 
-They are Unix sockets whose other end has a name by which the node knows them.
+They are Unix sockets whose other end has a name by which the node knows them. They have no name themselves, as
+the connections of a Unix listener have: a client who takes such a name is a client like any other.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def is_passed_on(sock: socket.socket) -> bool:
     if sock.family != socket.AF_UNIX:
         return False
     try:
-        name = sock.getpeername()
+        own, name = sock.getsockname(), sock.getpeername()
     except OSError:  # it has gone
         return False
-    return isinstance(name, bytes) and name.startswith(_NAME)
+    return not own and isinstance(name, bytes) and name.startswith(_NAME)
