@@ -265,6 +265,39 @@ def test_another_order_of_children_restarts_a_supervisor_to_whose_restarts_it_ma
     assert [(one.action, one.name) for one in changes] == added
 
 
+def test_a_child_that_its_nodes_take_with_them_keeps_its_place_among_its_supervisors_children() -> (
+    None
+):
+    """It would be started again behind those that went on, and so in another order than the file's."""
+    first = _ordered("rest_for_one", *"xy")
+    first["nodes"]["b"] = {}
+    first["children"]["y"] = first["children"]["y"] | {"on": "b"}
+    second = first | {"nodes": {"a": {"kind": "thread"}, "b": {}}}
+
+    changes = _two(first, second)
+
+    tree = [(one.action, one.name) for one in changes if one.part != "group"]
+    assert tree == [("stop", "s"), ("start", "s")]
+    assert next(one.why for one in changes if one.name == "s") == "the order of its children"
+
+
+def test_a_supervisor_that_starts_again_keeps_its_place_among_its_supervisors_children() -> None:
+    def tables(order: str) -> dict[str, Any]:
+        inside = {"class": "m:X", "on": "a", "under": "s/t"}
+        return {
+            "nodes": {"a": {}},
+            "supervisors": {
+                "s": {"strategy": "rest_for_one"},
+                "t": {"strategy": "rest_for_one", "under": "s"},
+            },
+            "children": dict.fromkeys(order, inside) | {"z": inside | {"under": "s"}},
+        }
+
+    changes = _two(tables("xy"), tables("yx"))
+
+    assert [one.name for one in changes if one.part == "supervisor"] == ["s", "s"]
+
+
 def test_a_child_at_the_end_is_added_to_its_supervisor() -> None:
     (change,) = _two(_ordered("rest_for_one", *"xy"), _ordered("rest_for_one", *"xyz"))
     assert (change.action, change.name) == ("start", "s/z")

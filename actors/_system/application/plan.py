@@ -377,31 +377,34 @@ class _Tree:
         return any(path.startswith(f"{change.name}/") for change in changes)
 
     def _compare(self, path: str, old: TreeSpec) -> None:
-        new = self._new.get(path)
-        if new is None:
+        if path not in self._new:
             self._stop(path, old, "it is not in the file")
-        elif part_of(old) != part_of(new) or isinstance(old, DynamicSpec) != isinstance(
+        elif why := self._why_again(path):
+            self._stop(path, old, why, again=True)
+
+    def _why_again(self, path: str) -> str:
+        """Return why what runs at *path* has to be stopped and started again, or "" where it goes on."""
+        old, new = self._old[path], self._new[path]
+        group = _group_of(old)
+        why = ""
+        if part_of(old) != part_of(new) or isinstance(old, DynamicSpec) != isinstance(
             new, DynamicSpec
         ):
-            self._stop(path, old, f"it becomes a {part_of(new)}", again=True)
+            why = f"it becomes a {part_of(new)}"
         elif found := differences(old, new, without=["instances"]):
-            self._stop(path, old, _told(found), again=True)
-        elif (group := _group_of(old)) in self._groups.ending:
-            self._stop(path, old, f"the nodes of {group} are stopped", again=True)
-        elif _is_static(old) and not self._keeps_order(path, new):
-            self._stop(path, old, "the order of its children", again=True)
+            why = _told(found)
+        elif group in self._groups.ending:
+            why = f"the nodes of {group} are stopped"
+        elif isinstance(new, SupervisorSpec) and _is_static(old):
+            why = "" if self._keeps_order(path, new) else "the order of its children"
+        return why
 
-    def _keeps_order(self, path: str, new: TreeSpec) -> bool:
+    def _keeps_order(self, path: str, new: SupervisorSpec) -> bool:
         """Whether children that are added at the end leave a supervisor with the order that it is to have."""
-        assert isinstance(new, SupervisorSpec)
         if new.strategy is not Strategy.REST_FOR_ONE:
             return True
         order = [f"{path}/{item.name}" for item in new.children]
-        kept = [
-            one
-            for one in order
-            if one in self._old and not differences(self._old[one], self._new[one])
-        ]
+        kept = [one for one in order if one in self._old and not self._why_again(one)]
         running = [one for one in self._old if one in kept]
         return running == kept == order[: len(kept)]
 
