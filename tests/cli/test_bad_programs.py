@@ -47,6 +47,7 @@ def test_what_one_has_started_ends_with_it(runtime: Path, file: Callable[..., st
         pid = system.event("program started")["pid"]
         wait_until(lambda: psutil.Process(pid).children())
         (orphan,) = psutil.Process(pid).children()
+        wait_until(lambda: os.getsid(orphan.pid) == orphan.pid)  # else it ends with its group
         os.kill(pid, signal.SIGKILL)
         system.event("program left processes")
         wait_until(lambda: not orphan.is_running())
