@@ -13,7 +13,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from anyio import move_on_after, to_thread
+from anyio import Event, move_on_after, to_thread
 
 from actors._base.errors import ActorsError
 from actors._base.log import this_process_is
@@ -45,6 +45,8 @@ _REAPING: Final = 5.0
 """Seconds that the nodes have to be gone once they are killed."""
 _LAST_WORDS: Final = 2.0
 """Seconds that the parent has to read what the agent said last."""
+_PATIENCE: Final = 2.0
+"""Seconds beyond their `shutdown` that nodes have which the parent has to end, until the agent does."""
 REFUSED: Final = 78
 """The exit code of an agent that the parent will not have (sysexits' EX_CONFIG)."""
 
@@ -79,7 +81,9 @@ class Agent:
         self._material = None if join.material is None else Material.from_plain(join.material)
         self._address = address
         self._asker: LeaseAsker | None = None
-        self._left: Waiter | None = None
+        self._leaving = False
+        self._node_ended = Event()
+        """Of the node that ends next; then there is another one."""
         self.launchers: Launchers = Launchers(loop, self._event)
         self.host: ActorHost = ActorHost(f"agent {join.place}", 0, loop)
         self.listeners: AgentListeners = AgentListeners(self)
@@ -153,13 +157,13 @@ class Agent:
     def ready(self) -> bool:
         """Whether there are nodes, all of them are ready, and none of them was told to end."""
         nodes = self.nodes.values()
-        leaving = self.over.done() or self._left is not None
+        leaving = self.over.done() or self._leaving
         return bool(nodes) and not leaving and all(node.ready for node in nodes)
 
     @property
     def doing(self) -> str:
         """What it does, in words."""
-        if self.over.done() or self._left is not None:
+        if self.over.done() or self._leaving:
             return f"place {self._join.place} is draining"
         ready = sum(node.ready for node in self.nodes.values())
         return f"place {self._join.place} has {ready} of {len(self.nodes)} nodes ready"
@@ -267,23 +271,25 @@ class Agent:
     def node_ended(self, node: AgentNode) -> None:
         """Forget a node that has ended, and was told of."""
         self.nodes.pop(node.number, None)
-        if not self.nodes and self._left is not None and not self._left.done():
-            self._left.set_result(None)
+        self._node_ended.set()
+        self._node_ended = Event()
 
     def leave(self) -> None:
-        """Let the nodes end in order, then end: what SIGTERM asks for."""
-        if self.over.done() or self._left is not None:
+        """Let the parent end the nodes in order, then end: what SIGTERM asks for.
+
+        Where the parent does not, as its loop is kept by its own code, they are killed after their time.
+        """
+        if self.over.done() or self._leaving:
             return
-        self._left = self.loop.waiter()
+        self._leaving = True
         self.listeners.leave()
         self.line.send("leaving", why="its agent was told to end")
-        if not self.nodes:
-            self._left.set_result(None)
         self.loop.start(self._leave, name="leave")
 
     async def _leave(self) -> None:
-        assert self._left is not None
-        await self._left
+        shutdown = max((node.shutdown for node in self.nodes.values()), default=0.0)
+        with move_on_after(shutdown + _PATIENCE):
+            await self.wait_emptied()
         await self.listeners.drain()
         self.line.send("left", why="its agent was told to end")
         self.end("")
@@ -299,10 +305,7 @@ class Agent:
     async def close(self) -> None:
         """Wait for the end of the nodes, and let go of everything."""
         with move_on_after(_REAPING):
-            if self.nodes and self._left is None:
-                self._left = self.loop.waiter()
-            if self.nodes and self._left is not None:
-                await self._left
+            await self.wait_emptied()
         closed = self.loop.waiter()
         self.line.close(lambda: None if closed.done() else closed.set_result(None))
         with move_on_after(_LAST_WORDS):
@@ -313,9 +316,8 @@ class Agent:
 
     async def wait_emptied(self) -> None:
         """Wait until no node runs any more, which the kernel ends with their lease at the latest."""
-        if self.nodes:
-            self._left = self.loop.waiter()
-            await self._left
+        while self.nodes:
+            await self._node_ended.wait()
 
 
 async def _serve(join: Join) -> int:

@@ -70,6 +70,7 @@ class AgentNode:
     Attributes:
         address: what its run is called, and its link.
         slot: of its node.
+        shutdown: seconds in which it has to end in order.
         router_node: what routers see of it, once it is linked.
         ready: whether it is, as the parent says.
     """
@@ -85,6 +86,7 @@ class AgentNode:
         self._dropped = 0
         self.address = str(record["address"])
         self.slot = int(record["slot"])
+        self.shutdown = float(record["shutdown"])
         self.router_node: LinkedRouterNode | None = None
         self._link: Link | None = None
 

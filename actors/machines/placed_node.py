@@ -197,6 +197,7 @@ class PlacedRun(ProcessRun):
             "threadless": home.preloaded_apps(node.group),
             "each_cpu": spec.cpus == "each",
             "slot": node.slot,
+            "shutdown": spec.shutdown,
             # The parent's path and main file stay at home: an engine ships the code.
             "config": {**config, "path": [], "main": {}},
         }

@@ -175,6 +175,24 @@ async def test_sigterm_lets_the_nodes_finish_and_exits_0(cluster: Cluster) -> No
         assert not kinds(events, "node_died", "place_lost")
 
 
+async def test_sigterm_ends_an_agent_whose_parents_own_code_keeps_it_from_ending_the_nodes(
+    cluster: Cluster,
+) -> None:
+    """The thread that grants leases goes on; nobody would ever tell the nodes to end."""
+    agent = cluster.agent()
+    short = nodes("far", engine="join", shutdown=0.5)
+    async with system_with_events(cluster.topology(short)) as (system, events):
+        counter = await system.spawn(Counter, on="far/0")
+        pid = await counter.ask(Counter.pid)
+        agent.process.terminate()
+        assert agent.process.wait(timeout=60) == 0  # keeps the loop
+        assert not alive(pid)
+        await eventually(lambda: kinds(events, "place_left"), within=20)
+        after = cluster.agent()
+        assert await counter.ask(Counter.add, 1) == 1
+        assert place_of(system, "far/0").pid == after.pid
+
+
 async def test_a_node_waits_for_an_agent_and_says_for_what_and_since_when(cluster: Cluster) -> None:
     agent = cluster.agent("--label", "pool=gpu")
     wanted = nodes("far", engine="join", on={"labels": {"pool": "gpu"}})
