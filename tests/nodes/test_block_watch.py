@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
+from types import FrameType
 from typing import Any
 
 import anyio
@@ -13,6 +14,7 @@ import pytest
 
 from actors import Actor, Ref, System, concurrent
 from actors._actor.activity import Activity
+from actors._base.events import EventStream
 from actors._system.system import coordinator_of
 from actors.nodes.health import block_watch
 from actors.supervisors import Exit
@@ -99,6 +101,15 @@ async def idle(sleep: Sleep) -> AsyncIterator[tuple[System, Ref[Worker]]]:
         yield system, ref
 
 
+async def blocked(events: EventStream) -> tuple[str, str]:
+    """The actor and the message of which the next event says that they have blocked a loop."""
+    with anyio.fail_after(20), closing(events):
+        async for event in events:
+            if event.kind == "loop_blocked":
+                break
+    return event.facts["actor"], event.facts["message"]
+
+
 @pytest.mark.parametrize("begin", [ask, spawn, stop, kill])
 async def test_the_watch_sleeps_while_actors_are_idle_and_wakes_when_code_of_one_begins(
     begin: Callable[[System, Ref[Worker]], Awaitable[None]], sleep: Sleep
@@ -137,12 +148,24 @@ async def test_what_blocks_a_loop_after_a_long_rest_is_told(sleep: Sleep) -> Non
     async with idle(sleep) as (system, ref):
         events = system.events()
         await ref.ask(Worker.block, 0.6)
-        with anyio.fail_after(20):
-            async for event in events:
-                if event.kind == "loop_blocked":
-                    break
-        events.close()
-        assert (event.facts["actor"], event.facts["message"]) == (ref.name, "block")
+        assert await blocked(events) == (ref.name, "block")
+
+
+async def test_the_watch_goes_on_when_code_ends_while_it_looks(
+    sleep: Sleep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[block_watch.Work | None] = [None]
+    work_of = block_watch.work_of
+
+    def ended_at_first(frame: FrameType | None) -> block_watch.Work | None:
+        return looks.pop() if looks else work_of(frame)
+
+    monkeypatch.setattr(block_watch, "work_of", ended_at_first)
+    async with idle(sleep) as (system, ref):
+        events = system.events()
+        await ref.ask(Worker.block, 1.2)
+        assert await blocked(events) == (ref.name, "block")
+        assert not looks
 
 
 async def test_a_watch_that_sleeps_ends_with_its_system(sleep: Sleep) -> None:

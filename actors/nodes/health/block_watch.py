@@ -223,7 +223,8 @@ class BlockWatch:
                     self._over.set()  # the loop has ended
             if self._found is None and now - self._since >= self._after:
                 work = work_of(frame)
-                assert work is not None
+                if work is None:
+                    return  # its code has ended since this thread asked for the frame
                 since = time.time() - (now - self._since)
                 self._found = {**work._asdict(), "since": since, "stack": stack_of(frame)}
                 if self.page >= 0:
