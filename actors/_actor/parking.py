@@ -92,6 +92,7 @@ class Parking:
         if not self._awake and self._timer is not None:
             self._timer.cancel()
             self._timer = None
+            self._due.clear()
 
     def _look(self) -> None:
         awake, due = self._awake, self._due or list(self._awake)

@@ -324,3 +324,35 @@ def test_one_that_has_ended_is_forgotten_at_once() -> None:
     del run
     assert known() is None
     assert not loop.timers
+
+
+def test_those_that_end_before_they_are_looked_at_are_forgotten_too() -> None:
+    loop: Any = Loop()
+    parking = Parking(loop)
+    runs = [Run(loses=0) for _ in range(1_000)]
+    for run in runs:
+        parking.woken(run)
+    loop.run()  # looks at some of them; the others are due
+    known = weakref.ref(runs[-1])
+    for run in runs:
+        parking.forget(run)
+    runs.clear()
+    del run
+    assert known() is None
+    assert not loop.timers
+
+
+def test_those_that_end_while_the_others_are_parked_are_forgotten_too() -> None:
+    loop: Any = Loop()
+    parking = Parking(loop)
+    runs = [Run(loses=0) for _ in range(1_000)]
+    for run in runs:
+        parking.woken(run)
+    loop.run()
+    for run in runs[400:]:  # which are due
+        parking.forget(run)
+    loop.run()  # parks the others
+    known = weakref.ref(runs[-1])
+    runs.clear()
+    del run
+    assert known() is None

@@ -133,6 +133,14 @@ def test_a_page_without_a_lease_ends_the_process_at_once(page: LeasePage, twin: 
 
 
 @pytest.mark.parametrize("twin", TWINS)
+def test_a_process_whose_work_is_over_does_not_wait_for_the_end_of_its_lease(
+    page: LeasePage, twin: str
+) -> None:
+    page.move(boot_time() + 60.0)
+    assert ended(start(page, twin, "")) == 0
+
+
+@pytest.mark.parametrize("twin", TWINS)
 def test_a_program_that_it_started_has_no_timer(page: LeasePage, twin: str) -> None:
     page.move(boot_time() + 3.0)
     doing = (

@@ -35,6 +35,7 @@ _RINGS: Final = (
     "tests/transport/test_spin.py",
 )
 _CODEC: Final = ("tests/transport/test_codec.py", "tests/transport/test_twins.py")
+_PROGRAMS: Final = ("tests/programs/test_lives.py", "tests/programs/test_spawn.py")
 _REMOTING: Final = (
     "tests/remoting/test_credit.py",
     "tests/contracts/test_bounds.py",
@@ -62,6 +63,10 @@ FILES: Final[dict[str, tuple[str, ...]]] = {
     "actors/routing/balancer/acceptor.py": ("tests/routing/test_accepting.py", *_BALANCING),
     "actors/routing/balancer/peek.py": ("tests/routing/test_peek.py", *_BALANCING),
     "actors/routing/balancer/router.py": ("tests/routing/test_accepting.py", *_BALANCING),
+    "actors/routing/serving/send_watch.py": (
+        "tests/routing/test_send_watch.py",
+        "tests/routing/test_slow_readers.py",
+    ),
     "actors/routing/policy/lag.py": ("tests/routing/test_lag.py",),
     "actors/routing/policy/rendezvous.py": ("tests/routing/test_policy.py",),
     # -- transport ------------------------------------------------------------------------
@@ -94,12 +99,35 @@ FILES: Final[dict[str, tuple[str, ...]]] = {
     "transport/channels/inbound_ring.py": ("tests/transport/test_inbound_ring.py", *_RINGS),
     "transport/channels/outbound_ring.py": ("tests/transport/test_outbound_ring.py", *_RINGS),
     "transport/channels/rings.py": _RINGS,
+    "transport/channels/thread_copy.py": (
+        "tests/transport/test_thread_channel.py",
+        "tests/transport/test_snapshot.py",
+        "tests/nodes/test_thread_nodes.py",
+        "tests/messaging/test_message_trace.py",
+    ),
+    "transport/codec/held_snapshot.py": (
+        "tests/messaging/test_sender_turns.py",
+        "tests/contracts/test_moving.py",
+        "tests/contracts/test_topics.py",
+        "tests/contracts/test_constructors.py",
+    ),
     "transport/codec/plain_value.py": _CODEC,
     "transport/types/twins.py": ("tests/transport/test_snapshot.py", *_CODEC),
     # -- actors ---------------------------------------------------------------------------
     "actors/_actor/cron.py": ("tests/actor/test_cron.py",),
+    "actors/_actor/parking.py": ("tests/actor/test_parking.py",),
     # -- node groups ----------------------------------------------------------------------
     "actors/_system/scaling_rule.py": ("tests/system/test_scaling_rule.py",),
+    # -- application files ----------------------------------------------------------------
+    "actors/_system/application/plan.py": (
+        "tests/application/test_plan.py",
+        "tests/application/test_apply.py",
+    ),
+    # -- machines -------------------------------------------------------------------------
+    "actors/machines/lease.py": ("tests/machines/test_lease.py",),
+    "actors/machines/lease_timer.py": ("tests/machines/test_lease_timer.py",),
+    "actors/machines/pauses.py": ("tests/machines/test_pauses.py",),
+    "actors/machines/joiner.py": ("tests/machines/test_join.py",),
     # -- programs -------------------------------------------------------------------------
     "actors/programs/checking.py": ("tests/programs/test_options.py",),
     "actors/programs/options.py": ("tests/programs/test_options.py",),
@@ -109,6 +137,15 @@ FILES: Final[dict[str, tuple[str, ...]]] = {
         "tests/programs/test_limits.py",
         "tests/programs/test_options.py",
     ),
+    "actors/programs/account.py": _PROGRAMS,
+    "actors/programs/command.py": _PROGRAMS,
+    "actors/programs/control_group.py": ("tests/programs/test_limits.py", *_PROGRAMS),
+    "actors/programs/environment.py": _PROGRAMS,
+    "actors/programs/instance.py": ("tests/programs/test_reloads.py", *_PROGRAMS),
+    "actors/programs/left_over.py": _PROGRAMS,
+    "actors/programs/process.py": _PROGRAMS,
+    "actors/programs/run_once.py": ("tests/programs/test_reloads.py", *_PROGRAMS),
+    "actors/programs/spawn.py": _PROGRAMS,
     # -- actors of other nodes ------------------------------------------------------------
     "actors/_remoting/peer.py": _REMOTING,
     "actors/_remoting/remote_actor.py": _REMOTING,

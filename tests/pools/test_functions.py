@@ -250,17 +250,21 @@ async def test_a_task_is_late_also_while_it_waits(work: Work, tmp_path: Path) ->
     assert await work.run(tasks.pid) == before
 
 
-@pytest.mark.parametrize("fn, same", [(tasks.note_and_wait, True), (tasks.note_and_spin, False)])
+@pytest.mark.parametrize(
+    "fn, grace, same", [(tasks.note_and_wait, 30.0, True), (tasks.note_and_spin, 0.1, False)]
+)
 async def test_a_cancelled_coroutine_leaves_its_process_and_a_spinning_function_does_not(
-    work: Work, tmp_path: Path, fn: Any, same: bool
+    pools: Pools, tmp_path: Path, fn: Any, grace: float, same: bool
 ) -> None:
-    log, before = tmp_path / "log", await work.run(tasks.pid)
-    async with anyio.create_task_group() as group:
-        group.start_soon(work.run, fn, str(log))
-        await eventually(log.exists)
-        group.cancel_scope.cancel()
+    log = tmp_path / "log"
+    async with pools(grace=grace) as extra:
+        before = await extra.run(tasks.pid)
+        async with anyio.create_task_group() as group:
+            group.start_soon(extra.run, fn, str(log))
+            await eventually(log.exists)
+            group.cancel_scope.cancel()
 
-    assert (await work.run(tasks.pid) == before) is same
+        assert (await extra.run(tasks.pid) == before) is same
 
 
 async def test_a_full_queue_makes_run_wait_and_refuses_run_nowait(
