@@ -236,6 +236,13 @@ def _of_listeners(listeners: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
         ("counter", "refused", "actors_listener_refused", "Connections that a node refused."),
         ("counter", "dropped", "actors_listener_dropped", "Connections that were closed unserved."),
         ("counter", "redispatched", "actors_listener_redispatched", "Connections given anew."),
+        (
+            "counter",
+            "passed_on",
+            "actors_listener_passed_on",
+            "Connections given to other machines.",
+        ),
+        ("gauge", "passing", "actors_listener_passing", "Those that another machine has now."),
     )
     yield from _table("listener", shown, columns)
     yield _family(

@@ -49,6 +49,7 @@ class _Expected(NamedTuple):
     purpose: str
     came: Came
     once: bool
+    answer: bytes
 
 
 class _Stranger:
@@ -121,16 +122,19 @@ class Entrance:
 
     # -- tickets -------------------------------------------------------------------------
 
-    def expect(self, purpose: str, came: Came, *, once: bool = True) -> str:
+    def expect(
+        self, purpose: str, came: Came, *, once: bool = True, answer: bytes = WELCOME
+    ) -> str:
         """Return a new ticket, by which one connection comes in.
 
         Args:
             purpose: what for; a hello whose `purpose` is another is refused.
             came: is called with the session and the hello.
             once: whether no second one comes in by it.
+            answer: what is answered before; empty if *came* answers `WELCOME` itself, now or later.
         """
         ticket = f"{purpose}.{secrets.token_hex(16)}"
-        self._expected[_digest(ticket)] = _Expected(purpose, came, once=once)
+        self._expected[_digest(ticket)] = _Expected(purpose, came, once=once, answer=answer)
         return ticket
 
     def forget(self, ticket: str) -> None:
@@ -214,7 +218,8 @@ class Entrance:
             if hello is None:
                 return
             came, answer = self._known(hello, session)
-            session.send(answer)
+            if answer:
+                session.send(answer)
         except OSError as error:
             self._drop(fd, str(error))
             return
@@ -254,7 +259,7 @@ class Entrance:
             raise ValueError(f"its ticket is for {expected.purpose!r}, not for {purpose!r:.40}")
         if expected.once:
             del self._expected[digest]
-        return expected.came, WELCOME
+        return expected.came, expected.answer
 
     def _joining(self, hello: dict[str, Any], proof: object) -> tuple[Came, bytes]:
         nonce = hello.pop("nonce", None)

@@ -37,6 +37,8 @@ _SUMS: Final = (
     "lost_unread",
     "learned",
     "unlearned",
+    "passed_on",
+    "passing",
 )
 
 
@@ -270,6 +272,7 @@ class PlacedRouter:
                 "place": key.partition("#")[0],
                 "address": address,
                 "accepting": self._figures.get(key, {}).get("accepting", False),
+                "passing": self._figures.get(key, {}).get("passing", 0),
             }
             for key, address in sorted(self._addresses.items())
         ]

@@ -16,6 +16,9 @@ import pytest
 from websockets.asyncio.client import connect
 
 from actors import Sticky, asgi, keys, listen
+from actors._system.control.ps import listener_facts
+from actors._system.system import coordinator_of
+from actors.cli.client.tables import listener_cells
 from actors.errors import InvalidSpec
 from actors.machines.passing import Sharing
 from actors.routing import Listener, owner
@@ -57,6 +60,23 @@ async def test_each_key_is_served_by_the_node_that_owns_it_wherever_its_client_c
                 assert int(await socket.recv()) == wanted
                 await socket.send("x" * 500_000)
                 assert await socket.recv() == "x" * 500_000
+
+
+async def test_what_is_passed_on_is_shown_with_the_listener_and_with_the_place_where_it_came() -> (
+    None
+):
+    port = free_port()
+    async with system_with_events(far(2, _app(port), on=HOSTS)) as (system, _events):
+        room = next(room for room in ROOMS if owner(room.encode(), range(2)) == 1)
+        [listening] = coordinator_of(system).listeners
+        async with connect(f"ws://127.0.0.2:{port}/?room={room}"):
+            await eventually(lambda: listener_facts(listening)["open"]["far/1"] == 1)
+            await eventually(lambda: listener_facts(listening)["passing"] == 1)
+            facts = listener_facts(listening)
+            assert [one["passing"] for one in facts["places"]] == [1, 0]
+            assert (facts["accepted"], facts["passed_on"]) == (1, 1)
+            assert "far/0: 0, far/1: 1, 1 of them passed on" in listener_cells(facts)
+        await eventually(lambda: listener_facts(listening)["passing"] == 0)
 
 
 async def test_across_serve_serves_it_where_it_came() -> None:
@@ -151,9 +171,9 @@ async def test_an_agent_that_is_told_to_end_carries_on_what_passes_through_it(
 def test_a_key_of_here_or_of_a_place_that_nobody_reaches_is_not_passed_on() -> None:
     ways = {"far@1#2": ("127.0.0.3", 7000, "secret")}
     sharing = Sharing(here="far@0#1", slots={0: "far@0#1", 1: "far@1#2", 2: "far@2#3"}, ways=ways)
-    found = {owner(room.encode(), range(3)): sharing.way(room.encode()) for room in ROOMS}
-    assert found == {0: None, 1: ways["far@1#2"], 2: None}
-    assert Sharing().way(b"room") is None
+    found = {owner(room.encode(), range(3)): sharing.place_of(room.encode()) for room in ROOMS}
+    assert found == {0: None, 1: "far@1#2", 2: None}
+    assert Sharing().place_of(b"room") is None
 
 
 def test_keys_that_applications_make_are_refused_over_machines() -> None:

@@ -388,6 +388,11 @@ class TlsSession:
         buffer = self._raw or memoryview(bytearray(_READ))
         return any(not self._sock.recv_into(buffer) for _ in range(4))
 
+    def let_peer_wait(self) -> None:
+        """Let the peer leave bytes unread for as long as it likes: others say when its machine is lost."""
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 0)
+
     def close(self) -> None:
         """Close the socket, whatever is under way; see `LingeringClose` for losing nothing."""
         self._sock.close()

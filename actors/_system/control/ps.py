@@ -41,6 +41,8 @@ _COUNTERS: Final = (
     "lost_unread",
     "learned",
     "unlearned",
+    "passed_on",
+    "passing",
 )
 
 

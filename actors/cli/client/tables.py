@@ -130,6 +130,8 @@ def listener_cells(listener: dict[str, Any]) -> tuple[str, ...]:
     """Return the row of a listener."""
     open_by_node = ", ".join(f"{name}: {count}" for name, count in listener["open"].items())
     shown = open_by_node or "no node is ready"
+    if listener["passing"]:
+        shown += f", {listener['passing']} of them passed on"
     if not listener["accepting"]:
         shown += " (not accepting)"
     pending = listener["pending"] + listener["peeking"]

@@ -47,7 +47,9 @@ class RouterStats:
     connections that several nodes died of, and datagrams that no node had room for. `lost_unread` are
     connections that a node may have accepted and not yet read when it died, at most one for each death.
     `learned` is how many keys of applications are bound to a slot, `unlearned` how many responses with a
-    new key were sent although it could not be bound in time.
+    new key were sent although it could not be bound in time. `passed_on` is how many connections were given
+    to another machine, to which their keys belong, and `passing` how many of them are open: their bytes go
+    through this process. One that is offered to another machine is `pending`.
     """
 
     listener: str
@@ -63,6 +65,8 @@ class RouterStats:
     lost_unread: int = 0
     learned: int = 0
     unlearned: int = 0
+    passed_on: int = 0
+    passing: int = 0
 
 
 class BoundRouter:

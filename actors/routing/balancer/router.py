@@ -54,7 +54,11 @@ class Router(BoundRouter):
         self._key_failed = False
         self._unlearned = 0
         self.elsewhere: Callable[[Connection], bool] | None = None
-        """Asked for each connection whether another machine takes it, if there are any."""
+        """Asked for each connection whether it is offered to another machine, if there are any."""
+        self.room_changed: Callable[[], object] = lambda: None
+        """Called when there may be more room for pending connections than before."""
+        self._offered = self._passed_on = self._passing = 0
+        self._closed = False
         self._bindings = new_table(spec.policy)
         policy: Policy = spec.policy
         if self._bindings is not None and isinstance(policy, Sticky):
@@ -181,6 +185,7 @@ class Router(BoundRouter):
         self.stop_listening()
         if self._peeker is not None:
             self._peeker.close()
+        self._closed = True
         self._dispatch.close()
         if self._bindings is not None:
             self._bindings.copy.close()
@@ -207,13 +212,15 @@ class Router(BoundRouter):
                 )
                 for member in dispatch.members
             ),
-            pending=dispatch.pending,
+            pending=dispatch.pending + self._offered,
             peeking=0 if self._peeker is None else len(self._peeker),
             dropped=dispatch.dropped,
             refused=dispatch.refused,
             redispatched=dispatch.redispatched,
             learned=0 if self._bindings is None else len(self._bindings),
             unlearned=self._unlearned,
+            passed_on=self._passed_on,
+            passing=self._passing,
         )
 
     def _accepted(self, sock: socket.socket, client: Any) -> None:
@@ -224,10 +231,11 @@ class Router(BoundRouter):
             self._peeker.add(connection)
 
     def _room(self) -> int:
-        return self.spec.max_pending - self._dispatch.waiting
+        return self.spec.max_pending - self._dispatch.waiting - self._offered
 
     def _update_accepting(self) -> None:
         """Accept only while there is a ready node and room for pending connections."""
+        self.room_changed()
         if self._acceptor is None or self._socket is None:
             return
         ready = self._dispatch.has_ready_nodes
@@ -238,18 +246,48 @@ class Router(BoundRouter):
             self._unavailable.set_ready(False)
 
     def _key_found(self, connection: Connection) -> None:
-        if self.elsewhere is None or not self.elsewhere(connection):
-            self.serve_here(connection)
+        if self.elsewhere is not None and self.elsewhere(connection):
+            self._offered += 1
+            self._update_accepting()
+        else:
+            self._serve(connection)
 
-    def take_passed(self, sock: socket.socket, key: bytes) -> None:
-        """Give a node the connection of a client of another machine; it begins with a PROXY header."""
-        self.serve_here(Connection(sock, "", key))
-
-    def serve_here(self, connection: Connection) -> None:
+    def _serve(self, connection: Connection) -> None:
         """Give a connection to a node of this machine, whatever its key."""
+        if self._closed:
+            connection.sock.close()
+            return
         self._dispatch.add(connection)
         if not self._dispatch.has_ready_nodes:
             self._unavailable.answer_waiting()
+
+    # -- other machines -----------------------------------------------------------------------------
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more connection can be pending."""
+        return self._room() > 0
+
+    def take_back(self, connection: Connection) -> None:
+        """Serve a connection here that was offered to another machine, which has not taken it."""
+        self._offered -= 1
+        self._serve(connection)
+        self._update_accepting()
+
+    def begin_passing(self) -> None:
+        """Count a connection that was offered to another machine, and is there now."""
+        self._offered -= 1
+        self._passed_on += 1
+        self._passing += 1
+        self._update_accepting()
+
+    def end_passing(self) -> None:
+        """Count the end of one that was passed on."""
+        self._passing -= 1
+
+    def take_passed(self, sock: socket.socket, key: bytes) -> None:
+        """Give a node the connection of a client of another machine; it begins with a PROXY header."""
+        self._serve(Connection(sock, "", key))
 
     def _key_raised(self, error: Exception) -> None:
         if not self._key_failed:
