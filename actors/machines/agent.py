@@ -185,6 +185,7 @@ class Agent:
     def _take(self, record: Record) -> None:
         op = record.pop("op")
         if op == "welcome":
+            self.line.let_peer_wait()
             self.log_format = record["log_format"]
             self.loop.start(self._welcomed, record["ticket"], name="lease")
         elif op == "refused":

@@ -102,6 +102,11 @@ class ControlLine:
         self._waiting += _LENGTH + len(data)
         self._write()
 
+    def let_peer_wait(self) -> None:
+        """Have it outlast a peer that is kept from reading: a lease says from now on when that is lost."""
+        if not self.closed:
+            self._session.let_peer_wait()
+
     def close(self, gone: Callable[[], object] | None = None) -> None:
         """End the line when what was sent is written; call *gone* when the other end has ended it, too."""
         if gone is not None and self._finished is None:

@@ -240,6 +240,8 @@ class Place:
     def _welcome(self) -> None:
         home = self._home
         home.leases.watch(self.key)
+        if self._line is not None:
+            self._line.let_peer_wait()
         ticket = home.entrance.expect(_LEASE, self._lease_came)
         self._send("welcome", ticket=ticket, log_format=home.log_format)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 
 from actors import Actor, Ref, current
 from actors.testing import eventually
@@ -36,6 +37,12 @@ class Counter(Actor):
     async def wait(self, seconds: float) -> None:
         """Keep this actor for a while."""
         await anyio.sleep(seconds)
+
+    async def write(self, size: int) -> None:
+        """Print so many bytes, in lines."""
+        for _ in range(size // 1000):
+            print("x" * 999)  # noqa: T201 - it is what the parent shows
+            await anyio.lowlevel.checkpoint()
 
     async def fail(self) -> None:
         """Crash."""

@@ -6,6 +6,8 @@ import os
 import signal
 import socket
 import sys
+import time
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -59,6 +61,19 @@ async def test_actors_of_all_kinds_of_nodes_ask_each_other() -> None:
                 if asks is not asked:
                     await asks.ask(Counter.ask_other, asked, 1)
         assert [await counter.ask(Counter.add, 0) for counter in counters] == [4] * 5
+
+
+async def test_a_parent_that_is_kept_for_longer_than_a_lease_loses_nothing() -> None:
+    """Also if so much is written to it meanwhile that no connection takes more."""
+    topology = replace(TWO, lease=1.0)
+    async with system_with_events(topology) as (system, events):
+        counter = await system.spawn(Counter, on="far/0")
+        await counter.tell(Counter.write, 8_000_000)
+        until = time.monotonic() + 5 * topology.lease
+        while time.monotonic() < until:
+            pass
+        assert await counter.ask(Counter.add, 1) == 1
+        assert not kinds(events, "place_lost", "node_died")
 
 
 @pytest.mark.parametrize("reach", ["[::1]", "[::1]:0", "127.0.0.1:0", "localhost"])

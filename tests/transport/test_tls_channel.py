@@ -2,6 +2,7 @@
 
 import os
 import random
+import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,6 +19,7 @@ from actors.transport import (
     pair,
 )
 from actors.transport.channels.tls_channel import TlsChannel
+from actors.transport.channels.tls_session import TlsSession
 from actors.transport.testing import ManualLoop
 from actors.transport.wire.frames import PIECE, RING_LANE
 from tests.transport.recording_channel import RecordingChannel, frame
@@ -269,6 +271,40 @@ def test_a_peer_that_takes_nothing_is_given_up_after_a_lease(
     loop.watch_readable(b.channel._fd, b.channel._read)
     loop.settle()
     assert isinstance(b.ends[0], ChannelBroken)
+
+
+def test_a_peer_that_reads_nothing_is_waited_for_while_its_machine_answers(
+    loop: ManualLoop, ends: MakeEnds
+) -> None:
+    """TCP_USER_TIMEOUT would end the connection after a lease, as if the network had parted it."""
+    a, b = ends(lease=1.0)
+    loop.unwatch_readable(b.channel._fd)
+    a.tell(b"z" * 30_000_000)
+    loop.settle()
+    with socket.socket(fileno=os.dup(a.channel._fd)) as sock:
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 0
+    for _ in range(10):
+        loop.let_time_pass()
+        loop.turn()
+    assert not a.ends
+    loop.watch_readable(b.channel._fd, b.channel._read)
+    loop.settle()
+    assert [len(message[1][0]) for message in b.got] == [30_000_000]
+
+
+def test_a_machine_that_answers_nothing_for_a_lease_is_gone(
+    loop: ManualLoop, ends: MakeEnds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, _ = ends()
+    silence = 9.9
+    monkeypatch.setattr(TlsSession, "silent_for", property(lambda _: silence))
+    loop.let_time_pass()
+    loop.settle()
+    assert not a.ends
+    silence = 10.0
+    loop.let_time_pass()
+    loop.settle()
+    assert str(a.ends[0]) == "the peer is gone: [Errno 110] Connection timed out"
 
 
 def test_a_peer_that_ends_inside_a_frame_is_told_apart_from_one_that_closes(

@@ -4,13 +4,15 @@ No descriptors, no rings, no shared memory. What the session has encrypted canno
 nothing else is given to it before the socket has taken that.
 """
 
+import os
 from collections.abc import Callable, Sequence
+from errno import ETIMEDOUT
 from typing import Any, Final, Protocol
 
 from actors.transport.channels.lingering_close import LingeringClose, LingeringSession
 from actors.transport.channels.socket_channel import Channel
 from actors.transport.codec.encoder import Encoder
-from actors.transport.errors import FrameError, Unsendable
+from actors.transport.errors import ChannelBroken, FrameError, Unsendable
 from actors.transport.wire.frames import Frame, Lane
 from actors.transport.wire.loop import ChannelTimer
 from actors.transport.wire.outbox import close_all
@@ -20,6 +22,8 @@ __all__ = ["ChannelSession", "TlsChannel"]
 
 _LOOK_AGAIN: Final = 0.002
 """Seconds, as no event tells that bytes have arrived."""
+_LOOKS: Final = 4
+"""Looks in a lease whether the other machine answers."""
 _NO_DESCRIPTORS: Final = "a descriptor cannot leave this machine"
 
 
@@ -35,6 +39,13 @@ class ChannelSession(LingeringSession, StreamSocket, Protocol):
     @property
     def acknowledged(self) -> int:
         """How many of them have arrived."""
+
+    @property
+    def silent_for(self) -> float:
+        """Seconds for which the other machine has not answered; see `Silence`."""
+
+    def let_peer_wait(self) -> None:
+        """Have the kernel not end the connection because the peer leaves bytes unread."""
 
     @property
     def holds(self) -> bool:
@@ -59,6 +70,8 @@ class TlsChannel(Channel):
         self._next_look: ChannelTimer | None = None
         super()._open(carrier, encoder)
         self._sock.on_owing = self._on_owing
+        self._sock.let_peer_wait()
+        self._silence_look: ChannelTimer = self._look_for_silence_later()
         if self._sock.holds:
             self._loop.call_soon(self._read_held)
 
@@ -149,6 +162,7 @@ class TlsChannel(Channel):
 
     def _release(self) -> None:
         session, lingers = self._sock, self._broken is None
+        self._silence_look.cancel()
         rest = self._take_unwritten() if lingers else []
         if self._next_look is not None:
             self._next_look.cancel()
@@ -158,6 +172,18 @@ class TlsChannel(Channel):
         else:
             session.close()
             self._on_socket_closed()
+
+    def _look_for_silence_later(self) -> ChannelTimer:
+        return self._loop.call_later(self._sock.lease / _LOOKS, self._look_for_silence)
+
+    def _look_for_silence(self) -> None:
+        """End the channel if the other machine cannot be reached any more."""
+        self._silence_look = self._look_for_silence_later()
+        if self._sock.silent_for >= self._sock.lease:
+            error = TimeoutError(ETIMEDOUT, os.strerror(ETIMEDOUT))
+            broken = ChannelBroken(f"the peer is gone: {error}")
+            broken.__cause__ = error
+            self._end(broken)
 
     def _close_carrier(self) -> None:
         """Leave that to `_release`."""

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, ClassVar, Final
 
+from actors.transport.channels.silence import Silence
 from actors.transport.channels.tls_channel import TlsChannel
 
 __all__ = ["LEASE", "TlsSession", "is_loopback"]
@@ -87,6 +88,7 @@ class TlsSession:
         lease: float = LEASE,
     ) -> None:
         self._sock = sock
+        self._silence = Silence(sock)
         self.lease = lease
         self.on_owing: Callable[[], object] = _nothing
         self._owed: bytes | memoryview = b""
@@ -253,6 +255,11 @@ class TlsSession:
             return self.written
         return self.written - unacknowledged[0]
 
+    @property
+    def silent_for(self) -> float:
+        """Seconds for which the peer's machine has not answered what it was sent; see `Silence`."""
+        return self._silence.seconds()
+
     def _check_room(self) -> None:
         if self._owed:
             self.push()
@@ -389,7 +396,7 @@ class TlsSession:
         return any(not self._sock.recv_into(buffer) for _ in range(4))
 
     def let_peer_wait(self) -> None:
-        """Let the peer leave bytes unread for as long as it likes: others say when its machine is lost."""
+        """Let the peer leave bytes unread for as long as it likes; that its machine is lost others see."""
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 0)
 
