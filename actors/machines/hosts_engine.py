@@ -26,7 +26,7 @@ from actors.nodes import common_environment, python_command, read_output
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from actors._base.loop import Loop
+    from actors._base.loop import Loop, Waiter
     from actors.machines.engine import Join, Reach, Want
     from actors.nodes import LinesReader
 
@@ -64,6 +64,7 @@ class _Agent:
         self._forget = forget
         self._pidfd = -1
         self._output: LinesReader | None = None
+        self._unwanted = False
 
     def start(self, command: list[str], join: Join, env: dict[str, str]) -> int:
         """Start the command, in a thread, and return what its output is read from."""
@@ -96,9 +97,12 @@ class _Agent:
         self._output = read_output(self._loop, output, name)
         self._pidfd = os.pidfd_open(self.popen.pid)
         self._loop.watch_readable(self._pidfd, self._died)
+        if self._unwanted:
+            self.kill()
 
     def kill(self) -> None:
-        """End it now, and with it its nodes, if it is on this machine."""
+        """End it now, and with it its nodes, if it is here; one that starts ends when it is there."""
+        self._unwanted = True
         if self.popen is not None and self.popen.returncode is None:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.popen.pid, signal.SIGKILL)
@@ -175,12 +179,33 @@ class HostsEngine:
         else:
             command = python_command(AGENT_MODULE)
             env = {**os.environ, **common_environment()}
-        # A cancellation comes after it: a command that nobody knows of would run on.
-        output = await to_thread.run_sync(agent.start, command, join, env)
         self._agents.add(agent)
-        agent.watch(output, f"agent {join.place}")
+        begun = self._loop.waiter()
+        task = partial(self._begin, agent, command, join, env, begun)
+        self._loop.start(task, name=f"start of {join.place}", fresh=True)
+        try:
+            await begun
+        except BaseException:
+            agent.kill()
+            raise
         name = shlex.join(run) if run else f"pid {agent.popen.pid if agent.popen else 0}"
         return Placed(name=name, handle=agent)
+
+    async def _begin(
+        self, agent: _Agent, command: list[str], join: Join, env: dict[str, str], begun: Waiter
+    ) -> None:
+        """Start the command; not in the task of whoever waits, which may be cancelled: it would run on."""
+        try:
+            output = await to_thread.run_sync(agent.start, command, join, env)
+        except Exception as error:  # noqa: BLE001 - whoever waits is told
+            self._agents.discard(agent)
+            agent.ended.set()
+            if not begun.done():
+                begun.set_exception(error)
+            return
+        agent.watch(output, f"agent {join.place}")
+        if not begun.done():
+            begun.set_result(None)
 
     async def stop(self, placed: Placed, grace: float) -> None:
         """Wait for the end of an agent that was told to end, and kill it after *grace* seconds."""

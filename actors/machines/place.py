@@ -188,10 +188,10 @@ class Place:
         )
         try:
             self._placed = await self._engine.start(self._want, join, self._gone_in_any_thread)
-            await self._ready
+            failure: BootFailed | None = await self._ready
+            if failure is not None:
+                raise failure  # noqa: TRY301 - handled as what the engine raises
         except BaseException as error:
-            if not self._ready.done():
-                self._ready.set_result(None)  # nobody waits for it
             self._finish(f"its start failed: {error}", "its parent")
             if isinstance(error, ActorsError) or not isinstance(error, Exception):
                 raise
@@ -250,7 +250,7 @@ class Place:
 
     def _fail_start(self, error: BootFailed) -> None:
         if not self._ready.done():
-            self._ready.set_exception(error)
+            self._ready.set_result(error)
 
     # -- what it is asked ---------------------------------------------------------------------
 
@@ -414,14 +414,18 @@ class Place:
 
     def _line_ended(self, why: str) -> None:
         self._hint = self._hint or why
-        for waiter in list(self._calls.values()):
-            if not waiter.done():
-                waiter.set_exception(ActorsError(f"place {self.name} cannot be reached: {why}"))
+        self._fail_calls(why)
         self._fail_start(
             BootFailed(f"place {self.name}: its agent left before it was ready: {why}")
         )
         if self._certain:
             self._finish(self._certain, f"engine {self._engine.name}")
+
+    def _fail_calls(self, why: str) -> None:
+        """Nobody answers any more what the agent was asked."""
+        for waiter in list(self._calls.values()):
+            if not waiter.done():
+                waiter.set_exception(ActorsError(f"place {self.name} cannot be reached: {why}"))
 
     def _finish(self, why: str, by: str) -> None:
         """It is over, as *by* says; its nodes are told."""
@@ -436,6 +440,7 @@ class Place:
             self._line.send("end")
             self._line.close()
         self._fail_start(BootFailed(f"place {self.name}: {why}"))
+        self._fail_calls(why)
         runs, self._runs = self._runs, {}
         ready = bool(self.machine)
         home.place_over(self)

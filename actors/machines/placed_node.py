@@ -6,12 +6,12 @@ Rule 2: no run is started before the one before it has ended.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from anyio import fail_after
 
 from actors._base.errors import ActorsError, BootFailed
-from actors._base.log import write_lines, write_records
+from actors._base.log import iso_time, write_lines, write_records
 from actors._remoting import operations as ops
 from actors._remoting.link import Link
 from actors.nodes import (
@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 
 __all__ = ["PlacedNode", "PlacedRun"]
 
-_NODE = "node"
+_NODE: Final = "node"
+_LOOK_WITHIN: Final = 10.0
+"""Seconds that an agent has to look into a node, beyond those that the look takes."""
 
 
 class PlacedNode(RemoteNode):
@@ -306,10 +308,21 @@ class PlacedRun(ProcessRun):
 
     async def profile(self, seconds: float) -> dict[str, Any]:
         """Return where it spends its CPU time; see `RemoteRun.profile`."""
-        found: dict[str, Any] = await self._asked("profile", seconds=seconds)
+        found: dict[str, Any] = await self._asked("profile", longer=seconds, seconds=seconds)
         return found
 
-    async def _asked(self, op: str, **fields: Any) -> Any:
-        if self.place is None or not self._begun:
-            raise ActorsError(f"node {self.node.name} is {self.state.value}: nothing to see yet")
-        return await self.place.call(op, n=self.number, **fields)
+    async def _asked(self, op: str, *, longer: float = 0.0, **fields: Any) -> Any:
+        place, name = self.place, self.node.name
+        if place is None or not self._begun:
+            raise ActorsError(f"node {name} is {self.state.value}: nothing to see yet")
+        if place.silent_since is not None:
+            since = iso_time(place.silent_since)
+            raise ActorsError(f"node {name}: its place {place.name} is UNREACHABLE since {since}")
+        try:
+            with fail_after(_LOOK_WITHIN + longer):
+                return await place.call(op, n=self.number, **fields)
+        except TimeoutError as error:
+            raise ActorsError(
+                f"node {name}: the agent of its place {place.name} has not answered for "
+                f"{_LOOK_WITHIN + longer:g} s"
+            ) from error

@@ -17,6 +17,7 @@ from actors._base.suggestions import did_you_mean
 from actors._messaging.ref import Ref
 from actors._remoting import command_operations as ops
 from actors._system.actor_calls import Said
+from actors._system.control.ended_nodes import link_of, settled
 from actors._system.coordinator import Coordinator
 from actors._system.sent_specs import tree_item_from
 from actors.nodes import Link, RemoteNode
@@ -53,7 +54,7 @@ def _link(core: Coordinator, ref: Ref[Any]) -> Link | None:
         return None
     actor = core.supervised.get(ref.uid)
     if actor is not None and isinstance(actor.place, RemoteNode):
-        return actor.place.link
+        return link_of(actor.place)
     for run in core.runs.values():
         if run.number == ref.uid >> 32 and run.link is not None:
             return run.link
@@ -71,6 +72,7 @@ async def _on_node(
     """Have the node at the other end of *link* do something, or this process."""
     if link is None:
         return await here(*args)
+    await settled(core, link, seconds)
     try:
         with anyio.fail_after(seconds + _LONGER):
             return await link.call(op, *args)

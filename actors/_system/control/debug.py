@@ -13,6 +13,7 @@ import anyio
 from anyio.abc import SocketStream
 
 from actors._base.errors import ActorsError, InvalidSpec
+from actors._system.control.ended_nodes import not_running
 from actors._system.control.ps import node_identity, node_named
 from actors._system.coordinator import Coordinator
 
@@ -40,8 +41,10 @@ async def debug(core: Coordinator, stream: SocketStream, node: str) -> None:
             f"{node} is a {found.kind} of the program: breakpoint() opens pdb in the program's own terminal"
         )
     run = found.run
-    stop = None if run is None else core.breakpoints.take(run)
-    if run is None or stop is None:
+    if run is None:
+        raise not_running(found)
+    stop = core.breakpoints.take(run)
+    if stop is None:
         raise ActorsError(
             f"node {node} stands at no breakpoint(); `actors stack {node}` shows what it does"
         )

@@ -12,6 +12,7 @@ import anyio
 
 from actors._base.errors import ActorsError, InvalidSpec
 from actors._remoting import admin_operations as admin_ops
+from actors._system.control.ended_nodes import link_of, settled
 from actors._system.control.ps import NODE_TIMEOUT, listener_facts
 from actors._system.coordinator import Coordinator
 from actors._system.supervision_tree import child_row
@@ -65,11 +66,13 @@ async def queued(core: Coordinator, name: str, node: str | None = None) -> dict[
         ActorsError: it does not run, or its node does not, or does not answer.
     """
     place = _place_of(core, name) if node is None else core.nodes.get(node)
-    if not isinstance(place, RemoteNode) or place.run is None or place.run.link is None:
+    if not isinstance(place, RemoteNode):
         raise ActorsError(f"there is no actor {name!r} on a node that runs")
+    link = link_of(place)
+    await settled(core, link, NODE_TIMEOUT)
     found = None
     with anyio.move_on_after(NODE_TIMEOUT) as limit:
-        found = await place.run.link.call(admin_ops.queued, name, _MOST_MESSAGES)
+        found = await link.call(admin_ops.queued, name, _MOST_MESSAGES)
     if limit.cancelled_caught:
         raise ActorsError(f"node {place.name} has not answered for {NODE_TIMEOUT:g} s")
     if found is None:

@@ -14,6 +14,7 @@ from actors._base.errors import ActorsError, InvalidSpec
 from actors._system.control.actors import ask, end_actors, matching_actors, start, state, trace
 from actors._system.control.apply import apply
 from actors._system.control.debug import debug
+from actors._system.control.ended_nodes import not_running
 from actors._system.control.logs import logs
 from actors._system.control.looks import children, queued, serving
 from actors._system.control.profile import profile
@@ -76,7 +77,7 @@ async def _stack(core: Coordinator, node: str) -> dict[str, Any]:
     found = node_named(core, node)
     run = found.run or found.accepting_run
     if run is None:
-        raise ActorsError(f"node {node} is not running: it is {found.state.value}")
+        raise not_running(found)
     return {**node_identity(found), **await run.stacks()}
 
 
@@ -168,7 +169,7 @@ async def _stop_node(core: Coordinator, node: str) -> dict[str, Any]:
 async def _kill(core: Coordinator, node: str) -> dict[str, Any]:
     found = node_named(core, node)
     if found.pid is None:
-        raise ActorsError(f"node {node} is not running: it is {found.state.value}")
+        raise not_running(found)
     facts = node_identity(found)
     core.groups.kill(node, "`actors kill`")
     return facts

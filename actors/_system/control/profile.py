@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 
 from actors._base.errors import ActorsError, InvalidSpec
+from actors._system.control.ended_nodes import not_running
 from actors._system.control.ps import node_identity, node_named
 from actors.nodes import RemoteNode
 
@@ -54,7 +55,7 @@ def _meant(core: Coordinator, name: str) -> list[RemoteNode]:
 async def _profile(node: RemoteNode, seconds: float, shown: dict[str, Any]) -> None:
     run = node.run or node.accepting_run
     if run is None:
-        shown["error"] = f"node {node.name} is not running: it is {node.state.value}"
+        shown["error"] = str(not_running(node))
         return
     try:
         shown |= await run.profile(seconds)

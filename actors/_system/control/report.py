@@ -22,6 +22,7 @@ from actors._base.errors import ActorsError
 from actors._base.events import TRACE, DelayedDelivery
 from actors._base.log import iso_time
 from actors._base.version import installed_version, which_twins
+from actors._system.control.ended_nodes import not_running
 from actors._system.control.ps import ps
 from actors._system.control.top import top
 from actors.supervisors import shown
@@ -122,7 +123,7 @@ async def _part(made: Awaitable[Any]) -> Any:
 async def _stacks(node: RemoteNode) -> dict[str, Any]:
     run = node.run or node.accepting_run
     if run is None:
-        raise ActorsError(f"node {node.name} is not running: it is {node.state.value}")
+        raise not_running(node)
     return await run.stacks()
 
 
