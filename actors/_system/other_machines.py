@@ -79,9 +79,9 @@ class OtherMachines:
         return [] if self.places is None else self.places.status
 
     @property
-    def spares(self) -> list[dict[str, Any]]:
-        """What `actors ps` shows of each agent that waits for a place."""
-        return [] if self.places is None else self.places.spares
+    def shown(self) -> list[dict[str, Any]]:
+        """The same, and of each agent that waits for a place."""
+        return [] if self.places is None else [*self.places.status, *self.places.spares]
 
     def issue(self, name: str) -> dict[str, Any]:
         """Return what a process of this machine shows to nodes of others."""

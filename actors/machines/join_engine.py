@@ -48,6 +48,7 @@ class JoinHome(LinesHome, Protocol):
     authority: Issuer
 
     def let_join(self, came: Came) -> None: ...
+    def release_problem(self, release: str) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +293,7 @@ class JoinEngine:
             self._refuse(self.new_line(session, _ignore, _ignore), session.peer, str(error))
             return
         agent = _Agent(self, session, hello)
-        problem = self._home.problem_of(said)
+        problem = self._home.problem_of(said) or self._home.release_problem(hello.release)
         if len(self._spares) + len(self._checked) >= _MOST_SPARES:
             problem = f"{_MOST_SPARES} agents wait already"
         if problem:

@@ -262,6 +262,12 @@ class Places:
         """Return why an agent cannot be of this system, "" if it can."""
         return skew_of(hello)
 
+    def release_problem(self, release: str) -> str:
+        """Return why no place can have an agent of this release now, "" if one may."""
+        if any(slot.follows_one_in_order for slot in self._slots.values()):
+            return ""
+        return self.stamps.problem_of_spare(release)
+
     def place_over(self, place: Place) -> None:
         """Forget a place; the next node that needs one gets another."""
         self._by_key.pop(place.key, None)
@@ -326,6 +332,11 @@ class _PlaceSlot:
         """Whether the last place was ended in order."""
         self.doing = ""
 
+    @property
+    def follows_one_in_order(self) -> bool:
+        """Whether the next place follows one that was ended in order, or is being."""
+        return self._left if self._place is None else bool(self._place.leaving)
+
     async def get(self, *, patient: bool) -> Place:
         """Return the place, when there is one; see `Places.place_for`."""
         while True:
@@ -359,7 +370,7 @@ class _PlaceSlot:
             self.doing = f"waiting for engine {self._spec.engine_name} to give it a place"
             engine = await places.engine_of(self._spec)
             place = places.new_place(engine, self._want)
-            place.replaces = self._left or (self._place is not None and bool(self._place.leaving))
+            place.replaces = self.follows_one_in_order
             await place.start()
             for router in places.routers:
                 router.place_joined(place)

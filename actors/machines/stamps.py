@@ -47,20 +47,28 @@ class Stamps:
         self._taken = {self._own}
 
     def problem_of(self, release: str, installed: str, *, replaces: bool) -> str:
-        """Return why a place cannot be of the system, "" if it can.
+        """Return why a place cannot be of the system, "" if it can; then its release is one of the system's.
 
         Args:
             release: what it has in `RELEASE`.
             installed: the version of the distribution there.
             replaces: whether it follows one that was ended in order.
         """
+        problem = self._difference(release, installed)
+        if problem and (replaces or self._reloading()):
+            self._taken.add(release or installed)
+            return ""
+        return problem
+
+    def problem_of_spare(self, release: str) -> str:
+        """Return why no place can have an agent with this in `RELEASE` now, "" if one may."""
+        return "" if self._reloading() else self._difference(release, "")
+
+    def _difference(self, release: str, installed: str) -> str:
         if bool(release) != bool(self._release):
             return ""  # they say different things
         stamp = release or installed
         if not stamp or not self._own or stamp in self._taken:
-            return ""
-        if replaces or self._reloading():
-            self._taken.add(stamp)
             return ""
         if release:
             return f"its agent has {RELEASE}={release!r}, and this process has {self._own!r}"

@@ -73,13 +73,8 @@ async def ps(core: Coordinator) -> dict[str, Any]:
         "groups": _groups(core),
         "listeners": [listener_facts(listening) for listening in core.listeners],
         "programs": program_facts(core),
-        **({"places": places} if (places := _places(core)) else {}),
+        **({"places": places} if (places := core.machines.shown) else {}),
     }
-
-
-def _places(core: Coordinator) -> list[dict[str, Any]]:
-    """Return the facts about every place of another machine, and about agents that wait for one."""
-    return [*core.machines.status, *core.machines.spares]
 
 
 def _groups(core: Coordinator) -> dict[str, dict[str, int]]:

@@ -81,7 +81,7 @@ async def top(
         "handlers": handler_stats(seen.handlers)[:rows],
         "requests": [_requests(name, parts, seconds) for name, parts in seen.serves.items()],
         "served": {name: _served(parts) for name, parts in seen.serves.items()},
-        **({"places": places} if (places := core.machines.status) else {}),
+        **({"places": places} if (places := core.machines.shown) else {}),
     }
 
 

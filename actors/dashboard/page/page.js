@@ -114,7 +114,7 @@ function show(look) {
   showGroups("groups", look.nodes, "nodes");
   byId("of-places").hidden = !look.places;
   fill("places", look.places || [], (place) => [
-    place.name, place.engine, place.machine, [place.state, place.state === "READY" ? "good" : "bad"],
+    place.name, place.engine, place.machine, [place.state, place.state === "READY" || place.state === "SPARE" ? "good" : "bad"],
     [place.pid, "n"], [ms(place.round_trip), "n"], [ms(place.lease_left), "n"]]);
   const seconds = before ? (performance.now() - before.at) / 1000 : 0;
   const requests = new Map(look.requests.map((item) => [item.listener, item]));
@@ -123,7 +123,7 @@ function show(look) {
     const last = before && before.accepted.get(item.name);
     const open = Object.entries(item.open).map(([node, count]) => `${node} ${count}`).join(", ");
     return [item.name, item.address, item.policy, [item.accepting ? "yes" : "no", item.accepting ? "good" : "bad"],
-      [open || "0", "n"], [number(item.accepted), "n"],
+      [item.passing ? `${open}, ${item.passing} of them passed on` : open || "0", "n"], [number(item.accepted), "n"],
       [last === undefined || !seconds ? null : number((item.accepted - last) / seconds, 1), "n"],
       [number(served.rate, 1), "n"], [ms(served.p50), "n"], [ms(served.p99), "n"],
       [number(item.pending), "n"], [number(item.refused), "n"], [number(item.dropped), "n"]];
