@@ -11,7 +11,7 @@ from anyio.abc import ByteStream
 
 from actors.testing import eventually
 
-__all__ = ["app", "who"]
+__all__ = ["answer", "app", "who"]
 
 
 async def who(stream: ByteStream) -> None:
@@ -22,6 +22,11 @@ async def who(stream: ByteStream) -> None:
             await stream.send(await stream.receive())
     except EndOfStream:
         return
+
+
+async def answer(datagram: bytes, reply: Any) -> None:
+    """Say which process has got a datagram."""
+    await reply(f"{os.getpid()} {datagram.decode()}".encode())
 
 
 def _begin() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import psutil
 import pytest
 
 from actors import nodes
@@ -79,7 +80,7 @@ async def test_agents_choose_no_group_and_two_groups_get_those_with_their_labels
             return any(place["state"] == "SPARE" for place in facts["places"])
 
         await eventually(shown, within=20)
-        for text in (as_status(facts), as_top(await top(coordinator_of(system), 0))):
+        for text in (as_status(facts), as_top(await top(coordinator_of(system), 0.1))):
             rows = [line.split() for line in text.splitlines()]
             assert any(
                 row[1:2] == ["join"] and "SPARE" in row and "pool=gpu" in row for row in rows
@@ -132,6 +133,52 @@ async def test_who_comes_under_the_name_of_one_that_lives_is_refused(cluster: Cl
         ((_, told),) = kinds(events, "agent_refused")
         assert (told["agent"], told["why"]) == ("web-0", refused["why"])
         assert place_of(system, "far/0").key == before
+
+
+async def test_who_comes_under_the_name_of_one_that_is_stopped_proves_that_it_is_gone(
+    cluster: Cluster,
+) -> None:
+    """It does not answer for a third of the lease; when it goes on it finds its name taken."""
+    agent = cluster.agent("--name", "web-0")
+    async with system_with_events(cluster.topology(lease=6.0)) as (system, events):
+        counter = await system.spawn(Counter, 10, on="far/0")
+        pid = await counter.ask(Counter.pid)
+        os.kill(agent.pid, signal.SIGSTOP)
+        try:
+            again = cluster.agent("--name", "web-0")
+            await eventually(lambda: kinds(events, "place_lost"), within=30)
+            ((_, lost),) = kinds(events, "place_lost")
+            assert "another agent has come as 'web-0', which is one at a time" in lost["why"]
+            assert await counter.ask(Counter.add, 1) == 11
+            assert place_of(system, "far/0").pid == again.pid
+            await eventually(lambda: not alive(pid), within=20)
+        finally:
+            os.kill(agent.pid, signal.SIGCONT)
+        assert await agent.ended() == 78
+        assert f"agent 'web-0' lives, on {os.uname().nodename} with pid {again.pid}" in agent.output
+
+
+async def test_nodes_are_reached_at_the_address_that_their_agent_was_given(
+    cluster: Cluster,
+) -> None:
+    addresses = {
+        cluster.agent("--address", f"127.0.0.{last}").pid: f"127.0.0.{last}" for last in (2, 3)
+    }
+    async with system_with_events(cluster.topology(nodes("far", count=2, engine="join"))) as (
+        system,
+        _,
+    ):
+        counters = [await system.spawn(Counter, on=f"far/{slot}") for slot in (0, 1)]
+        await counters[0].ask(Counter.ask_other, counters[1], 1)
+        await counters[1].ask(Counter.ask_other, counters[0], 1)
+        found = set()
+        for slot, counter in enumerate(counters):
+            own = addresses[place_of(system, f"far/{slot}").pid]
+            sockets = psutil.Process(await counter.ask(Counter.pid)).net_connections("tcp")
+            listening = {one.laddr.ip for one in sockets if one.status == psutil.CONN_LISTEN}
+            assert listening <= {own}
+            found |= listening
+        assert found, "one of the two listens for the other"
 
 
 async def test_agents_stay_when_their_parent_ends_and_join_the_next_one(cluster: Cluster) -> None:

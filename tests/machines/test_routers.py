@@ -171,6 +171,39 @@ async def test_an_address_that_a_place_cannot_have_fails_the_start_and_names_it(
                 raise AssertionError("it started")
 
 
+async def test_datagrams_are_served_at_each_place_by_the_nodes_of_that_place() -> None:
+    port = free_port()
+    listener = listen("tests.machines.served_far:answer", f"udp://127.0.0.1:{port}", nodes="far")
+    async with system_with_events(far(4, listener, on=HOSTS)) as (system, _events):
+        pids = pids_of(system)
+        for host, slots in ((2, (0, 2)), (3, (1, 3))):
+            here = {pids[f"far/{slot}"] for slot in slots}
+            for _ in range(8):
+                assert await _answered(f"127.0.0.{host}", port) in here
+        assert [one["address"] for one in _open_facts(system)["places"]] == [
+            f"udp://127.0.0.2:{port}",
+            f"udp://127.0.0.3:{port}",
+        ]
+        before = pids["far/1"]
+        assert before is not None
+        os.kill(before, signal.SIGKILL)
+        await eventually(lambda: pids_of(system)["far/1"] not in {None, before}, within=30)
+        await eventually(lambda: coordinator_of(system).nodes["far/1"].ready, within=30)
+        after = {pids_of(system)[f"far/{slot}"] for slot in (1, 3)}
+        assert await _answered("127.0.0.3", port) in after
+
+
+async def _answered(host: str, port: int) -> int:
+    """Send a datagram from a port of its own, until it is answered; return which process does."""
+    async with await anyio.create_connected_udp_socket(host, port) as sock:
+        while True:
+            await sock.send(b"who?")
+            with anyio.move_on_after(2):
+                answer = (await sock.receive()).split()
+                assert answer[1] == b"who?"
+                return int(answer[0])
+
+
 @pytest.mark.parametrize(
     "listener, text",
     [
