@@ -14,6 +14,8 @@ from actors._base.run_loop import new_task_group
 from actors._remoting import listener_operations as ops
 from actors._remoting.router_node import LinkedRouterNode
 from actors.routing import (
+    HandlerNotFound,
+    HandlerUnfit,
     HandOverFailed,
     Listener,
     Listening,
@@ -175,6 +177,10 @@ class ListenerController:
         except NodeDown as error:
             why = f"node {run.node.name} ended while it imported {self.spec.path!r}"
             raise BootFailed(f"{why}: {run.last_end or error.why}") from error
+        except (HandlerNotFound, HandlerUnfit) as error:
+            if run.node.place:  # the code there may be other code
+                error.why += f" (on node {run.node.name} at place {run.node.place})"
+            raise
         finally:
             timer.cancel()
         if run.node.spec.ready is not None:

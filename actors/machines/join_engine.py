@@ -47,6 +47,8 @@ class JoinHome(LinesHome, Protocol):
 
     authority: Issuer
 
+    @property
+    def listens_at(self) -> str: ...
     def let_join(self, came: Came) -> None: ...
     def release_problem(self, release: str) -> str: ...
 
@@ -272,7 +274,9 @@ class JoinEngine:
     def _tell_waiting(self, wanted: _Wanted) -> None:
         wanted.timer = self.loop.call_later(_SAY_AGAIN, self._tell_waiting, wanted)
         spares = [f"{agent.hello.name} ({agent.labels or 'no labels'})" for agent in self._spares]
-        facts = {"spares": ", ".join(spares[:10])} if spares else {}
+        facts = {"at": self._home.listens_at}
+        if spares:
+            facts["spares"] = ", ".join(spares[:10])
         place = f"{wanted.want.group}@{wanted.want.place}"
         since = iso_time(wanted.since)
         self._home.event(

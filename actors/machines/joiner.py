@@ -161,7 +161,10 @@ class Joiner:
                 try:
                     await self._join_once()
                 except OtherSecret as error:
-                    self._log.error("agent refused", why=f"{error} ({self._options.secret_file})")
+                    self._log.error(
+                        "agent refused",
+                        why=f"{error} (--secret-file={self._options.secret_file!r})",
+                    )
                     self._code = REFUSED
                 except (InvalidSpec, ValueError) as error:
                     # The file of the secret is none any more, or there are too many labels.
@@ -178,7 +181,7 @@ class Joiner:
         """Offer this agent to the parent, and serve it."""
         offer = _Offer(self._loop, await self._dial())
         try:
-            self._tell_waiting(f"a place is wanted of {self._options.host}:{self._options.port}")
+            self._tell_waiting(f"{self._options.host}:{self._options.port} has no place for it yet")
             wanted: Record = await offer.wanted
             if wanted["op"] == "refused":
                 self._log.error("agent refused", why=str(wanted["why"]))

@@ -290,7 +290,9 @@ class PlacedRouter:
         sums = {name: sum(one[name] for one in self._figures.values()) for name in _SUMS}
         return RouterStats(
             listener=self.spec.name,
-            address=", ".join(address for _, address in sorted(self._addresses.items()))
+            address=", ".join(
+                dict.fromkeys(address for _, address in sorted(self._addresses.items()))
+            )
             or self.spec.address,
             accepting=any(one["accepting"] for one in self._figures.values()),
             nodes=nodes,

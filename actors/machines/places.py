@@ -99,13 +99,16 @@ class Places:
         )
         reach = host_and_port(options.reach or "127.0.0.1")
         assert reach is not None, "it was checked"
-        self.entrance: Entrance = Entrance(
-            loop,
-            self.authority.issue("parent"),
-            *reach,
-            lease=self.lease,
-            turned_away=self._turned_away,
-        )
+        try:
+            self.entrance: Entrance = Entrance(
+                loop,
+                self.authority.issue("parent"),
+                *reach,
+                lease=self.lease,
+                turned_away=self._turned_away,
+            )
+        except InvalidSpec as error:
+            raise InvalidSpec(f"reach={options.reach!r}: {error}") from error
         self.leases: LeaseServer = LeaseServer(
             self.lease,
             on_silent=self._from_thread(Place.on_silent),
@@ -242,6 +245,12 @@ class Places:
             )
         secret = JoinSecret.from_file(options.join_secret)
         self.entrance.standing(secret, came, anonymous=self.authority.issues)
+
+    @property
+    def listens_at(self) -> str:
+        """Where agents come in, in words."""
+        host, port = self.entrance.address
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def material_for(self, name: str) -> dict[str, Any] | None:
         """Return what a node of another machine shows; None if its machine has that."""

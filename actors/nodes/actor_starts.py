@@ -88,7 +88,7 @@ class ActorStarts:
         except InvalidSpec:
             raise
         except Exception as error:
-            raise start_failed(name, error) from error
+            raise start_failed(f"{name} on node {self._host.name}", error) from error
         # The parent counts incarnations, because a node that dies loses its count.
         cell.number = incarnation - 1
         waiting = tuple((number, waiter) for number, waiter in chain)

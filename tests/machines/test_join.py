@@ -269,7 +269,8 @@ async def test_a_wrong_secret_is_refused_and_told_on_both_sides(cluster: Cluster
         assert await agent.ended() == 78
         (refused,) = agent.records("agent refused")
         assert refused["why"] == (
-            f"127.0.0.1:{cluster.port} did not let us in: it has another join secret, or none ({wrong})"
+            f"127.0.0.1:{cluster.port} did not let us in: it has another join secret, or none "
+            f"(--secret-file={str(wrong)!r})"
         )
         await eventually(lambda: kinds(events, "strangers_turned_away"), within=10)
         ((_, told),) = kinds(events, "strangers_turned_away")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from argparse import Namespace
 from contextlib import nullcontext
 from typing import Any, Final
@@ -42,7 +43,7 @@ def join(options: Namespace) -> None:
             secret_file=options.secret_file,
             name=options.name,
             labels=_labels(options.label),
-            address=options.address,
+            address=_own_address(options.address),
             material=_material(options),
             health=None if options.health is None else _address("--health", options.health, _ALL),
         )
@@ -64,9 +65,27 @@ def _address(what: str, text: str, host: str = "") -> tuple[str, int]:
     found = host_and_port(f"{host}:{text.removeprefix(':')}" if port_alone else text)
     if found is None or not found[1]:
         raise CommandFailed(
-            f"{what} must be an address such as {host or '10.0.0.1'}:7000, got {text!r}", WRONG
+            f"{what} must be {'a port, or ' if host else ''}an address such as {host or '10.0.0.1'}:7000, "
+            f"got {text!r}",
+            WRONG,
         )
     return found
+
+
+def _own_address(text: str) -> str:
+    """Return where other nodes reach this machine, if its nodes can listen there; "" is not said."""
+    try:
+        if text:
+            family, kind, proto, _, address = socket.getaddrinfo(text, 0, type=socket.SOCK_STREAM)[
+                0
+            ]
+            with socket.socket(family, kind, proto) as sock:
+                sock.bind(address)
+    except OSError as error:
+        raise CommandFailed(
+            f"--address must be an address of this machine, got {text!r}: {error.strerror}", WRONG
+        ) from error
+    return text
 
 
 def _labels(texts: list[str]) -> dict[str, str]:
