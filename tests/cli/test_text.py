@@ -168,6 +168,7 @@ def test_a_listener_shows_its_shares_and_when_it_does_not_accept() -> None:
         "refused": 4,
         "redispatched": 5,
         "lost_unread": 7,
+        "passing": 0,
     }
     listener = {**known, **counts, "dropped": 6}
     open_ = {**listener, "accepting": True, "open": {"web/0": 2, "web/1": 0}}

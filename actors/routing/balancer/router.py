@@ -51,14 +51,13 @@ class Router(BoundRouter):
     ) -> None:
         super().__init__(spec, loop, report)
         self._acceptor: Acceptor | None = None
-        self._key_failed = False
+        self._key_failed = self._closed = False
         self._unlearned = 0
         self.elsewhere: Callable[[Connection], bool] | None = None
         """Asked for each connection whether it is offered to another machine, if there are any."""
         self.room_changed: Callable[[], object] = lambda: None
         """Called when there may be more room for pending connections than before."""
         self._offered = self._passed_on = self._passing = 0
-        self._closed = False
         self._bindings = new_table(spec.policy)
         policy: Policy = spec.policy
         if self._bindings is not None and isinstance(policy, Sticky):
