@@ -32,6 +32,16 @@ def _tls_beside_process() -> Benchmark:
     )
 
 
+def _within_a_place() -> Benchmark:
+    """Return what two nodes of one place say to each other beside two of the parent's machine."""
+    return Benchmark(
+        name="within-a-place",
+        ours=ours("siblings", "hosts", called="in a place"),
+        peer=ours("siblings", "process", called="two processes"),
+        targets=(Target(metric="ask us", at_most=1.1), Target(metric="tell/s", at_least=0.9)),
+    )
+
+
 def _machines() -> Benchmark:
     """Return what two machines say to each other over TLS beside a bare Ray actor, both on this one."""
     return Benchmark(
@@ -64,6 +74,7 @@ def _place_crash() -> Benchmark:
 MACHINES: Final[dict[str, Callable[[], Benchmark]]] = {
     "tls": _tls,
     "tls-beside-process": _tls_beside_process,
+    "within-a-place": _within_a_place,
     "machines": _machines,
     "place-crash": _place_crash,
 }

@@ -462,6 +462,21 @@ def dial_link(
 
 
 @_note(_NODE)
+def fetch_link(address: str, run: int, number: int, /) -> None:
+    """Have the agent give this node its end of the link *number* to another node of its place, whose run is *run*."""
+
+
+@_note(_PARENT)
+def link_wanted(run: int, number: int, /) -> None:
+    """Give the node its end of the link *number*, as its agent; the other end is for the run *run*."""
+
+
+@_fd_note(_NODE)
+def link_end(number: int, /) -> None:
+    """The descriptor is this node's end of the link *number*, which it has fetched."""
+
+
+@_note(_NODE)
 def clock_offset(ahead: float, error: float, /) -> None:
     """The parent's clock is so many seconds ahead of the node's, give or take *error*."""
 

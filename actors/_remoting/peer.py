@@ -79,6 +79,7 @@ class Peer(_Fields):
             and will start on the node's next run; otherwise, what cannot be sent is refused at once.
             While the node is ready, messages for all its actors wait, and only for the news of it.
         links: how many links to its current run there have been.
+        ended_runs: how many runs of it have ended, as far as this node was told.
     """
 
     def __init__(self, host: PeerHost, name: str) -> None:
@@ -102,6 +103,7 @@ class Peer(_Fields):
         # Links for which a node asked while it drained: it sends over them, this one does not.
         self._incoming: list[Link] = []
         self.links: int = 0
+        self.ended_runs: int = 0
         # A remote actor lives as long as a ref to it does, or an ask that awaits its reply.
         self._remote_actors: WeakValueDictionary[int, RemoteActor] = WeakValueDictionary()
         self._lent: list[Attachments] = []
@@ -229,6 +231,13 @@ class Peer(_Fields):
         self.link = link or unsent or self.host.new_link(self.name)
         self.link.attach(end)
 
+    def attach_late(self, end: socket | TlsSession, ended_runs: int) -> None:
+        """As `attach`, for an end that was to come when so many runs had ended: that of one that is over is closed."""
+        if self.ended_runs == ended_runs:
+            self.attach(end)
+        else:
+            end.close()
+
     def link_ended(self, link: Link, within: float) -> None:
         """Have messages wait for at most *within* seconds for news: the node has ended, or only its link."""
         if self.link is link:
@@ -270,6 +279,7 @@ class Peer(_Fields):
         self.restarting = restarting
         self.why = why
         self.links = 0
+        self.ended_runs += 1
         self._wait(patience)
         self._keep_unsent()
         self.host.peer_down(self.name)

@@ -28,13 +28,21 @@ _NEXT_TRY: Final = 0.1
 
 
 class _Process(NamedTuple):
-    """A run of a node, or a client: `thread` if it is in the process of the parent, `far` if elsewhere."""
+    """A run of a node, or a client.
+
+    Attributes:
+        address: where others reach it.
+        number: which no other has.
+        link: to it.
+        thread: whether it is in the process of the parent.
+        place: what tells its place from all others; "" on the machine of the parent.
+    """
 
     address: str
     number: int
     link: Link
     thread: bool
-    far: bool = False
+    place: str = ""
 
 
 class DirectLinks:
@@ -46,6 +54,7 @@ class DirectLinks:
         self._clients = clients
         # How often each pair of processes was connected: both may ask for the same link.
         self._connected: dict[frozenset[tuple[str, int]], int] = {}
+        self._links_in_places = 0
         state.host.handlers.on_note(ops.request_link, self._request)
         # Of each pair that has lost a link: which one, counted from the first.
         self._parted: dict[frozenset[tuple[str, int]], int] = {}
@@ -59,10 +68,8 @@ class DirectLinks:
             return _Process(address, client.number, client.link, thread=False)
         if run is None or run.link is None:
             return None
-        kind = run.node.spec.kind
-        return _Process(
-            address, run.number, run.link, thread=kind == "thread", far=bool(run.node.place)
-        )
+        thread, place = run.node.spec.kind == "thread", self._machines.place_of(run)
+        return _Process(address, run.number, run.link, thread=thread, place=place)
 
     def _running(self) -> set[tuple[str, int]]:
         runs = {(run.address, run.number) for run in self._state.runs.values()}
@@ -88,40 +95,55 @@ class DirectLinks:
             return
         running = self._running()
         self._connected = {known: n for known, n in self._connected.items() if known <= running}
-        if asker.far or asked.far:
-            self._connected[both] = times + 1
+        self._connected[both] = times + 1
+        if asker.place and asker.place == asked.place:
+            self._connect_in_place(asker, asked)
+        elif asker.place or asked.place:
             name = f"link {asker.address} and {asked.address}"
             self._state.loop.start(self._introduce, asker, asked, name=name, fresh=True)
-            return
+        elif not self._connect_here(asker, asked, times):
+            self._connected[both] = times
+
+    def _connect_here(self, asker: _Process, asked: _Process, times: int) -> bool:
+        """Give two processes of this machine the ends of a link; return whether the one asked has its own."""
         try:
             ours, theirs = endpoint_pair() if asker.thread and asked.thread else pair()
         except OSError:  # no descriptor is free: those who wait for the link wait for that, too
-            self._state.loop.call_later(_NEXT_TRY, self._request, link, address, times)
-            return
+            again = asker.link, asked.address, times
+            self._state.loop.call_later(_NEXT_TRY, self._request, *again)
+            return False
         try:
             _hand_out(asked.link, asker.address, theirs)
         except (ChannelBroken, ChannelClosed) as error:
             # The other process's link has ended; how it ended is known soon. The asker's link, on
             # which this runs, must not end by the error.
             ours.close()
-            link.note(ops.node_down, address, str(error), True, self._state.topology.patience)
-            return
-        self._connected[both] = times + 1
+            patience = self._state.topology.patience
+            asker.link.note(ops.node_down, asked.address, str(error), True, patience)
+            return False
         try:
-            _hand_out(link, asked.address, ours)
+            _hand_out(asker.link, asked.address, ours)
         except (ChannelBroken, ChannelClosed):
             ours.close()  # the asker has ended, and what it had sent is still being read
+        return True
+
+    def _connect_in_place(self, asker: _Process, asked: _Process) -> None:
+        """Have two nodes of one place fetch the ends of a link from their agent."""
+        self._links_in_places += 1
+        number = self._links_in_places
+        asked.link.note(ops.fetch_link, asker.address, asker.number, number)
+        asker.link.note(ops.fetch_link, asked.address, asked.number, number)
 
     async def _introduce(self, asker: _Process, asked: _Process) -> None:
         """Have one of two processes connect to the other, which is on another machine and listens there."""
-        listens, dials = (asked, asker) if asked.far else (asker, asked)
+        listens, dials = (asked, asker) if asked.place else (asker, asked)
         try:
             at = await listens.link.call(ops.await_link, dials.address)
         except ActorsError as error:
             # How the node has ended is known soon; until then its asker waits.
             asker.link.note(ops.link_failed, asked.address, str(error))
             return
-        material = None if dials.far else self._machines.issue(dials.address)
+        material = None if dials.place else self._machines.issue(dials.address)
         lease = self._state.topology.lease
         dials.link.note(ops.dial_link, listens.address, *at, material, lease)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from actors._system.system_state import SystemState
     from actors._system.topology import Topology
     from actors.machines.places import Places
-    from actors.nodes import NodesSpec, RemoteNode, RemoteNodeHost
+    from actors.nodes import NodesSpec, RemoteNode, RemoteNodeHost, RemoteRun
     from actors.routing import Listener
 
 __all__ = ["OtherMachines"]
@@ -72,6 +72,14 @@ class OtherMachines:
             return [part.hex() for part in pack_value(self._state.host, value)]
 
         return PlacedRouter(spec, self.places, pack)
+
+    def place_of(self, run: RemoteRun) -> str:
+        """Return what tells the place of a run from all others; "" on this machine."""
+        if self.places is None:
+            return ""
+        from actors.machines.placed_node import PlacedRun  # noqa: PLC0415 - as above
+
+        return run.place.key if isinstance(run, PlacedRun) and run.place is not None else ""
 
     @property
     def status(self) -> list[dict[str, Any]]:

@@ -26,6 +26,7 @@ from actors.machines.dial import dial
 from actors.machines.engine import Join
 from actors.machines.lease_asker import LeaseAsker
 from actors.machines.material import Material
+from actors.machines.place_links import LinkEnds
 from actors.machines.placed_process import own_address
 from actors.machines.stamps import version_of
 from actors.machines.wire_version import identity
@@ -87,6 +88,7 @@ class Agent:
         self.launchers: Launchers = Launchers(loop, self._event)
         self.host: ActorHost = ActorHost(f"agent {join.place}", 0, loop)
         self.listeners: AgentListeners = AgentListeners(self)
+        self._link_ends = LinkEnds(self)
         self._operations = {"version_of": version_of, **self.listeners.operations}
         self.host.handlers.on_fd_note(ops.stack_dump, self._stack_dump, lost=lambda _link: None)
 
@@ -245,7 +247,12 @@ class Agent:
         return None if node is None else node.router_node
 
     def _of(self, link: Link) -> AgentNode | None:
-        return next((node for node in self.nodes.values() if node.address == link.peer), None)
+        return next((node for node in self.nodes.values() if node.link is link), None)
+
+    def run_of(self, link: Link) -> int | None:
+        """Return the number of the run at the other end of a link."""
+        node = self._of(link)
+        return None if node is None else node.number
 
     def slot_of(self, link: Link) -> int | None:
         """Return the slot of the node at the other end of a link."""
@@ -272,6 +279,7 @@ class Agent:
     def node_ended(self, node: AgentNode) -> None:
         """Forget a node that has ended, and was told of."""
         self.nodes.pop(node.number, None)
+        self._link_ends.node_ended(node.number)
         self._node_ended.set()
         self._node_ended = Event()
 

@@ -68,7 +68,8 @@ class AgentNode:
         record: what it is to run, as the parent says.
 
     Attributes:
-        address: what its run is called, and its link.
+        address: what its run is called.
+        link: to it, once it runs, for descriptors.
         slot: of its node.
         shutdown: seconds in which it has to end in order.
         router_node: what routers see of it, once it is linked.
@@ -88,7 +89,7 @@ class AgentNode:
         self.slot = int(record["slot"])
         self.shutdown = float(record["shutdown"])
         self.router_node: LinkedRouterNode | None = None
-        self._link: Link | None = None
+        self.link: Link | None = None
 
     async def start(self) -> None:
         """Start it, or tell the parent why that cannot be."""
@@ -146,9 +147,9 @@ class AgentNode:
         """Talk to it over what nodes elsewhere have to their parent: of descriptors, which cannot go there."""
         host = self._keeper.host
         aside = AsideHost(host, self._link_ended)
-        self._link = Link(aside, self.address, lends=False)
-        self._link.attach(self._child.link)
-        self.router_node = LinkedRouterNode(self.address, self.slot, self._link)
+        self.link = Link(aside, self.address, lends=False)
+        self.link.attach(self._child.link)
+        self.router_node = LinkedRouterNode(self.address, self.slot, self.link)
 
     def _link_ended(self) -> None:
         self._keeper.link_ended(self)
@@ -188,8 +189,8 @@ class AgentNode:
 
     def _died(self) -> None:
         self._child.read_to_end()
-        if self._link is not None:  # what it said last is read first
-            self._keeper.loop.call_later(LAST_READ, self._link.close)
+        if self.link is not None:  # what it said last is read first
+            self._keeper.loop.call_later(LAST_READ, self.link.close)
         self._tell_end(self._child.returncode, "")
 
     def _tell_end(self, code: int | None, why: str, stack: str = "") -> None:

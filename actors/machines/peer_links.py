@@ -16,6 +16,7 @@ from actors.machines.material import Material
 from actors.transport import ChannelBroken
 
 if TYPE_CHECKING:
+    from actors._remoting.peer import Peer
     from actors.nodes import Link, LinkedProcess
     from actors.transport.channels.tls_session import TlsSession
 
@@ -55,8 +56,11 @@ class PeerLinks:
             material, host, lease = self._own
             self._entrance = Entrance(self._process.host.loop, material, host, lease=lease)
 
+        peer = self._process.host.peer(address)
+        ended = peer.ended_runs
+
         def came(session: TlsSession, _hello: dict[str, Any]) -> None:
-            self._process.host.peer(address).attach(session)
+            peer.attach_late(session, ended)
 
         entrance, lease = self._entrance, self._own[2]
         ticket = entrance.expect(_PEER, came)
@@ -66,13 +70,15 @@ class PeerLinks:
 
     def _begin_dial(self, link: Link, address: str, *how: Any) -> None:
         if link is self._process.parent:
+            peer = self._process.host.peer(address)
             self._process.host.loop.start(
-                self._dial, address, *how, name=f"dial {address}", fresh=True
+                self._dial, peer, peer.ended_runs, *how, name=f"dial {address}", fresh=True
             )
 
     async def _dial(
         self,
-        address: str,
+        peer: Peer,
+        ended: int,
         host: str,
         port: int,
         ticket: str,
@@ -86,12 +92,12 @@ class PeerLinks:
                 (host, port), material, ticket, {"purpose": _PEER}, within=lease, lease=lease
             )
         except (OSError, ValueError) as error:
-            name = self._process.host.name
-            why = f"{address.partition('~')[0]} cannot be reached from {name}: {error}"
-            self._process.parent.note(ops.unreachable, address, why)
-            self._lose(address, why)
+            if peer.ended_runs == ended:
+                why = f"{peer.node} cannot be reached from {self._process.host.name}: {error}"
+                self._process.parent.note(ops.unreachable, peer.name, why)
+                self._lose(peer.name, why)
             return
-        self._process.host.peer(address).attach(session)
+        peer.attach_late(session, ended)
 
     def _failed(self, link: Link, address: str, why: str) -> None:
         if link is self._process.parent:

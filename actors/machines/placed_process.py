@@ -12,10 +12,11 @@ from actors.machines.dial import dial
 from actors.machines.lease_timer import hold_lease
 from actors.machines.material import Material
 from actors.machines.peer_links import PeerLinks
+from actors.machines.place_links import PlaceLinks
 from actors.nodes import Link
 
 if TYPE_CHECKING:
-    from actors.nodes import LinkedProcess
+    from actors.nodes import LinkedProcess, NodeProcess
     from actors.transport.channels.tls_session import TlsSession
 
 __all__ = ["dial_parent", "follow_clock", "link_agent", "own_address", "peer_links", "take_lease"]
@@ -75,9 +76,10 @@ def follow_clock(process: LinkedProcess, config: dict[str, Any]) -> None:
     process.host.handlers.on_note(ops.clock_offset, measured)
 
 
-def link_agent(process: LinkedProcess, config: dict[str, Any]) -> Link:
-    """Return a link to the agent, which has the sockets of the listeners of this machine."""
+def link_agent(process: NodeProcess, config: dict[str, Any]) -> Link:
+    """Return a link to the agent, which has the sockets of this machine: of listeners and between its nodes."""
     host = process.host
+    PlaceLinks(process)
     served = host.handlers.only(
         [
             listening.add_bells,
@@ -86,6 +88,7 @@ def link_agent(process: LinkedProcess, config: dict[str, Any]) -> Link:
             listening.connections,
             listening.detach_socket,
             listening.keys_bound,
+            ops.link_end,
         ]
     )
     link = Link(AsideHost(host, _nothing), _AGENT, serves=served, lends=False)

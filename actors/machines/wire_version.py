@@ -11,7 +11,7 @@ from actors.machines.stamps import RELEASE
 
 __all__ = ["WIRE_VERSION", "identity", "skew_of"]
 
-WIRE_VERSION: Final = 1
+WIRE_VERSION: Final = 2
 """Raised with every change that an older program would misunderstand."""
 
 

@@ -72,7 +72,7 @@ class LinkedProcess:
         handlers.on_note(ops.node_forgotten, lambda _, name: self.siblings.forgotten(name))
         handlers.on_note(ops.node_moved, lambda _, name, address: host.node_moved(name, address))
         handlers.on_note(clients.client_gone, lambda _, *client: host.forget_peer(*client))
-        handlers.on_fd_note(ops.open_link, self._open_link, lost=self._link_end_lost)
+        handlers.on_fd_note(ops.open_link, self._open_link, lost=self.link_end_lost)
         handlers.on_note(ops.open_thread_link, self._open_thread_link)
         handlers.on_call(ops.topic_joined, self._topic_joined)
         handlers.on_note(ops.topic_interest, self._topic_interest)
@@ -104,7 +104,7 @@ class LinkedProcess:
         [fd] = fds
         self.host.peer(address).attach(socket.socket(fileno=fd))
 
-    def _link_end_lost(self, _link: Link, address: str) -> None:
+    def link_end_lost(self, _link: Link, address: str) -> None:
         """Ask for another link a little later: there was no descriptor free for this one's end."""
         peer = self.host.peer(address)
         peer.links += 1

@@ -4,6 +4,7 @@ The peers' programs have copies of the payloads and counts: change them together
 """
 
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -56,11 +57,17 @@ class Counter(actors.Actor):
 
 async def measure(counter: actors.Ref[Counter]) -> None:
     """Time tells and asks of every payload and print a line for each."""
+    async for found in timed(counter):
+        figure(*found)
+
+
+async def timed(counter: actors.Ref[Counter]) -> AsyncIterator[tuple[str, str, float]]:
+    """Time tells and asks of every payload."""
     for name, payload in PAYLOADS.items():
         for _ in range(WARM_UP):
             await counter.ask(Counter.take, payload)
-        figure("tell/s", name, await _tells_per_second(counter, payload))
-        figure("ask us", name, await _microseconds_per_ask(counter, payload))
+        yield "tell/s", name, await _tells_per_second(counter, payload)
+        yield "ask us", name, await _microseconds_per_ask(counter, payload)
 
 
 async def _tells_per_second(counter: actors.Ref[Counter], payload: Any) -> float:

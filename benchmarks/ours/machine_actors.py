@@ -1,10 +1,11 @@
-"""The actor of `machines.py`, which the other machine imports: what is in a main file stays on its own."""
+"""The actors that other machines import: what is in a main file stays on its own."""
 
 import os
 
 import anyio
 
-from benchmarks.ours._workload import Counter
+import actors
+from benchmarks.ours._workload import Counter, timed
 
 
 class Node(Counter):
@@ -17,3 +18,11 @@ class Node(Counter):
     async def hang(self) -> None:
         """Never return."""
         await anyio.sleep_forever()
+
+
+class Asker(actors.Actor):
+    """Times an actor of another node."""
+
+    async def measure(self, counter: actors.Ref[Node]) -> list[tuple[str, str, float]]:
+        """Return the figures, as `timed`."""
+        return [found async for found in timed(counter)]
