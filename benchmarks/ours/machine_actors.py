@@ -23,6 +23,6 @@ class Node(Counter):
 class Asker(actors.Actor):
     """Times an actor of another node."""
 
-    async def measure(self, counter: actors.Ref[Node]) -> list[tuple[str, str, float]]:
+    async def measure(self, counter: actors.Ref[Counter]) -> list[tuple[str, str, float]]:
         """Return the figures, as `timed`."""
         return [found async for found in timed(counter)]
