@@ -463,7 +463,7 @@ def dial_link(
 
 @_note(_NODE)
 def fetch_link(address: str, run: int, number: int, /) -> None:
-    """Have the agent give this node its end of the link *number* to another node of its place, whose run is *run*."""
+    """Have the agent give this node its end of the link *number*, to the run *run* of another node there."""
 
 
 @_note(_PARENT)

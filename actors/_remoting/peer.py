@@ -232,7 +232,7 @@ class Peer(_Fields):
         self.link.attach(end)
 
     def attach_late(self, end: socket | TlsSession, ended_runs: int) -> None:
-        """As `attach`, for an end that was to come when so many runs had ended: that of one that is over is closed."""
+        """As `attach`, for an end asked for when so many runs had ended; that of one that is over is closed."""
         if self.ended_runs == ended_runs:
             self.attach(end)
         else:

@@ -78,7 +78,7 @@ async def test_a_parent_that_is_kept_for_longer_than_a_lease_loses_nothing() -> 
 
 @pytest.mark.parametrize("reach", ["[::1]", "[::1]:0", "127.0.0.1:0", "localhost"])
 async def test_a_system_is_reached_where_it_says(reach: str) -> None:
-    two_places = {"hosts": [{}, {}]}
+    two_places: dict[str, Any] = {"hosts": [{}, {}]}
     groups = [nodes("far", count=2, engine="hosts", on=two_places)]
     async with System(Topology(nodes=groups, reach=reach)) as system:
         one, other = [await system.spawn(Counter, on=f"far/{slot}") for slot in range(2)]
