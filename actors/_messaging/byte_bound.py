@@ -28,12 +28,15 @@ TEXT_COUNTED_FROM: Final = COUNTED_FROM // 4
 FIXED: Final = frozenset({type(None), bool, int, float})
 """The leaves that are never big."""
 
-_NEVER_BIG: Final = FIXED | {list, tuple, dict, set, frozenset}
+_small: Final[set[type]] = {*FIXED, list, tuple, dict, set, frozenset}
+"""Types that are never big; a class that was met joins them."""
+_MOST_CLASSES: Final = 4096
+"""In `_small`, which keeps them."""
 SIZED: Final = frozenset({bytes, str, bytearray, memoryview, Buffer, Move})
 """What may be big, beside arrays of numpy."""
 
-never_big: Final = _NEVER_BIG.issuperset
-"""Whether none of some types is ever big, at the speed of C."""
+never_big: Final = _small.issuperset
+"""Whether none of some types is ever big, as far as they were met, at the speed of C."""
 
 
 def counted_bytes(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
@@ -44,7 +47,7 @@ def counted_bytes(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
     total = 0
     for value in (*args, *kwargs.values()) if kwargs else args:
         kind = type(value)
-        if kind in _NEVER_BIG or (kind not in SIZED and kind.__module__ != "numpy"):
+        if kind in _small or _is_small(kind):
             continue
         if kind is bytes:
             size = len(value)
@@ -55,3 +58,11 @@ def counted_bytes(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
         if size > COUNTED_FROM:
             total += size
     return total
+
+
+def _is_small(kind: type) -> bool:
+    if kind in SIZED or kind.__module__ == "numpy":
+        return False
+    if len(_small) < _MOST_CLASSES:
+        _small.add(kind)
+    return True

@@ -118,20 +118,22 @@ def _copy_args(
 
 
 def _copy_values(args: tuple[Any, ...]) -> tuple[Any, ...]:
-    copied: list[Any] | None = None
-    at = 0
+    for value in args:
+        if type(value) not in LEAVES:
+            break
+    else:
+        return args
+    copied: list[Any] = []
     try:
-        for at, value in enumerate(args):
+        for value in args:
             kind = type(value)
-            if kind not in LEAVES:
-                copied = copied or list(args)
-                copied[at] = (_COPIERS.get(kind) or _make_copier(kind, value))(value, 1)
+            copied.append((_COPIERS.get(kind) or _make_copier(kind, value))(value, 1))
     except Unsendable as error:
-        error.inside(f"args[{at}]")
+        error.inside(f"args[{len(copied)}]")
         raise
     except RecursionError as error:
-        raise Unsendable(f"args[{at}]", args, TOO_DEEP) from error
-    return args if copied is None else tuple(copied)
+        raise Unsendable(f"args[{len(copied)}]", args, TOO_DEEP) from error
+    return tuple(copied)
 
 
 def snapshot_for_thread(values: Iterable[Any], phase: MovePhase) -> list[Any]:
