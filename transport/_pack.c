@@ -8,9 +8,12 @@
 
 #define EXT_HEADER 6 /* of an extension of more than 64 KiB; the longest there is */
 
+#define MORE_FIELDS 64
+
 /* ------------------------------------------------------------ a buffer that grows */
 
 typedef struct {
+    PyObject *bytes; /* which holds the data; NULL: `first` does */
     char *data;
     Py_ssize_t size;
     Py_ssize_t room;
@@ -20,6 +23,7 @@ typedef struct {
 static void
 start_buffer(Buffer *buffer)
 {
+    buffer->bytes = NULL;
     buffer->data = buffer->first;
     buffer->size = 0;
     buffer->room = sizeof(buffer->first);
@@ -28,9 +32,19 @@ start_buffer(Buffer *buffer)
 static void
 free_buffer(Buffer *buffer)
 {
-    if (buffer->data != buffer->first) {
-        PyMem_Free(buffer->data);
+    Py_CLEAR(buffer->bytes);
+}
+
+/* What was written, as bytes, which are not copied if they are many. */
+static PyObject *
+take_bytes(Buffer *buffer)
+{
+    if (buffer->bytes == NULL) {
+        return PyBytes_FromStringAndSize(buffer->data, buffer->size);
     }
+    PyObject *taken = buffer->bytes;
+    buffer->bytes = NULL;
+    return _PyBytes_Resize(&taken, buffer->size) < 0 ? NULL : taken;
 }
 
 /* Room for some more bytes; 0: there is no memory. */
@@ -40,16 +54,21 @@ grow(Buffer *buffer, Py_ssize_t more)
     if (more > PY_SSIZE_T_MAX / 2 - buffer->size) {
         return 0;
     }
-    Py_ssize_t room = buffer->size + more;
-    room += room / 2;
-    char *data = PyMem_Realloc(buffer->data == buffer->first ? NULL : buffer->data, room);
-    if (data == NULL) {
-        return 0;
+    /* Half of what there was, and not of a big binary, which is written where it stays with what follows it. */
+    Py_ssize_t room = buffer->size + more + buffer->size / 2 + MORE_FIELDS;
+    if (buffer->bytes != NULL) {
+        if (_PyBytes_Resize(&buffer->bytes, room) < 0) {
+            return 0;
+        }
     }
-    if (buffer->data == buffer->first) {
-        memcpy(data, buffer->first, buffer->size);
+    else {
+        buffer->bytes = PyBytes_FromStringAndSize(NULL, room);
+        if (buffer->bytes == NULL) {
+            return 0;
+        }
+        memcpy(PyBytes_AS_STRING(buffer->bytes), buffer->first, buffer->size);
     }
-    buffer->data = data;
+    buffer->data = PyBytes_AS_STRING(buffer->bytes);
     buffer->room = room;
     return 1;
 }
@@ -631,7 +650,7 @@ pack(PyObject *module, PyObject *const *args, Py_ssize_t count)
     start_buffer(&buffer);
     PyObject *packed = NULL;
     if (put_field(PyModule_GetState(module), &buffer, args[1], 0)) {
-        packed = PyBytes_FromStringAndSize(buffer.data, buffer.size);
+        packed = take_bytes(&buffer);
     }
     free_buffer(&buffer);
     if (packed == NULL) {

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-__all__ = ["BigMessage", "ByteCount", "DeliveryHooks"]
+__all__ = ["BigMessage", "ByteCount", "DeliveryHooks", "big_message"]
 
 
 class DeliveryHooks(Protocol):
@@ -64,3 +64,18 @@ class BigMessage:
     def for_resume(self) -> DeliveryHooks | None:
         """Return the hooks for later items, which hold no bytes of the message."""
         return None if self._inner is None else self._inner.for_resume()
+
+
+def big_message(
+    sender: ByteCount, mailbox: ByteCount, size: int, inner: DeliveryHooks | None
+) -> BigMessage:
+    """Count a message of *size* bytes that came over a link; return the hooks that give them back.
+
+    Args:
+        sender: who has counted them already.
+        mailbox: where it goes.
+        size: its bytes.
+        inner: further hooks of the message.
+    """
+    mailbox.give_back(-size)
+    return BigMessage(sender, size, BigMessage(mailbox, size, inner))

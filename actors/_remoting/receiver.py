@@ -21,7 +21,7 @@ from actors._base.errors import (
 )
 from actors._base.twins import COMPILED, bind
 from actors._messaging.deadlock import cycle_through
-from actors._messaging.delivery_hooks import BigMessage
+from actors._messaging.delivery_hooks import big_message
 from actors._messaging.mailbox import Envelope
 from actors._messaging.message_table import Handler, MessageKind
 from actors._messaging.ref import READY, Ref, RefHost
@@ -64,6 +64,8 @@ _OWN: Final = 2
 """Args and keywords; the fields behind those are the message's headers."""
 _BYTES: Final = 2
 """Which of the headers of a big message says how many bytes it counts for."""
+_ONLY_BYTES: Final = [None, None, None, None]
+"""Keywords, deadline, chain and context variables of a message that has only bytes behind them."""
 
 
 class ReceiverHost(PeerHost, RefHost, Protocol):
@@ -91,14 +93,16 @@ class TellRun:
         self.mailbox: Mailbox = cell.mailbox
         self.mailbox.open()
 
-    def take(self, name: str, args: Any) -> bool:
-        """Queue one if it is plain; return whether it was."""
+    def take(self, name: str, args: Any, size: int = 0) -> bool:
+        """Queue one, which counts for *size* bytes, if it is plain; return whether it was."""
         handler = self.handlers.get(name)
         if handler is None or not handler.plain or type(args) is Undecoded or self.cell.draining:
             return False
-        self.mailbox.queue.append((handler, tuple(args), _NO_KEYWORDS, self.credit))
-        if self.mailbox.waker is not None:
-            self.mailbox.wake()
+        credit, mailbox = self.credit, self.mailbox
+        hooks = big_message(credit, mailbox, size, credit) if size else credit
+        mailbox.queue.append((handler, tuple(args), _NO_KEYWORDS, hooks))
+        if mailbox.waker is not None:
+            mailbox.wake()
         return True
 
 
@@ -195,6 +199,10 @@ class Receiver(_ReceiverTwin):
 
     def _take_tell(self, message: list[Any]) -> None:
         uid, name, args = message[1:4]
+        if message[_TELL_ENDS:-1] == _ONLY_BYTES and self._host.propagation is None:
+            run = self._run_of(uid)
+            if run is not None and run.take(name, args, message[-1]):
+                return
         cell = self._host.cells.get(uid)
         handler = cell.handlers.get(name) if cell is not None else None
         kwargs, deadline, *more = message[_TELL_ENDS:] or _NEITHER
@@ -317,8 +325,7 @@ class Receiver(_ReceiverTwin):
         """Return the hooks of a message with these headers, which counts its bytes if it is big."""
         size = _counted(headers)
         if size:
-            cell.mailbox.bytes += size
-            inner = BigMessage(self._credit(cell), size, BigMessage(cell.mailbox, size, inner))
+            inner = big_message(self._credit(cell), cell.mailbox, size, inner)
         return decode_headers(inner, headers, self._host.propagation)
 
     def _not_taken(

@@ -154,6 +154,7 @@ class _RemoteActorInPython(_Fields):
 
     __slots__ = ()
 
+    bytes: int
     credit: int
 
     def answered(self, envelope: Envelope) -> None:
@@ -200,18 +201,23 @@ class _RemoteActorInPython(_Fields):
 
     def _send_encoded(self, link: Link, handler: Handler, args: tuple[Any, ...]) -> bool:
         """Send a tell with arguments that have to be encoded, as `send`."""
-        if not self.bytes and (never_big(map(type, args)) or not counted_bytes(args, _NO_KEYWORDS)):
-            try:
-                values, _ = link.encoder.encode_args(args, _NO_KEYWORDS)
-                size = link.write_encoded([wire.TELL, self.ref.uid, handler.name, values])
-            except TransportError:
-                pass  # nothing was sent: below, the same error is handled, or raised as the sender's
-            else:
-                self.credit -= 1
-                if size > BIG:
-                    self._is_big(link, handler, size, args)
-                return True
-        return self.try_send(Envelope(handler, args, {}))
+        counted = 0 if never_big(map(type, args)) else counted_bytes(args, _NO_KEYWORDS)
+        if self.bytes and counted and not self.ref.bounds.has_room(self.bytes, counted):
+            return False
+        headers = (*_NO_HEADERS, counted) if counted else ()
+        try:
+            values, _ = link.encoder.encode_args(args, _NO_KEYWORDS)
+            size = link.write_encoded([wire.TELL, self.ref.uid, handler.name, values, *headers])
+        except NoRoom:
+            return False
+        except TransportError:
+            # Nothing was sent: there the same error is handled, or raised as the sender's.
+            return self.try_send(Envelope(handler, args, {}))
+        self.credit -= 1
+        self.bytes += counted
+        if size > BIG:
+            self._is_big(link, handler, size, args)
+        return True
 
     def try_send(self, envelope: Envelope) -> bool:
         """Send *envelope* now if there is credit; see `Target`."""

@@ -109,7 +109,7 @@ def test_senders_of_big_messages_are_refused_while_too_many_wait_and_others_are_
         send(a, 99, bytes(BIG))
     send(a, 0, "small, behind a big one")
     for _ in range(5):
-        send(a, 0, bytes(PIECE - 100))
+        send(a, 0, bytes(256 * 1024 - 100))
     with pytest.raises(NoRoom):
         send(a, 0, "small, behind too many others")
     a.channel.send([TELL + 1, 98, bytes(BIG)])  # this kind is never refused

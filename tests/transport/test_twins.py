@@ -289,6 +289,13 @@ def test_both_pack_the_same_messages(message: list[Any]) -> None:
     assert str(outcome(ours, message)) == str(outcome(theirs, message))
 
 
+@pytest.mark.parametrize("behind", [0, 1, 60, 70, 5_000])
+def test_both_pack_what_stands_before_and_behind_big_binaries(behind: int) -> None:
+    message = [1, "t" * 900, b"b" * 300_000, *range(behind), b"c" * 70_000, "end"]
+
+    assert Encoder().batches.pack_one(message) == in_python(Encoder).batches.pack_one(message)
+
+
 def test_a_message_that_is_left_to_python_may_hold_packed_values() -> None:
     encoder, theirs = Encoder(), in_python(Encoder)
     fields = [[1], (2,), {"k": {3}}]

@@ -11,7 +11,7 @@ from actors.transport.types.refusals import why_not
 from actors.transport.types.tags import Tag
 from actors.transport.types.twins import message_packer, packed_bytes
 from actors.transport.wire.bulk import Bulk
-from actors.transport.wire.frames import Lane
+from actors.transport.wire.frames import PIECE, Lane
 from actors.transport.wire.msgpack import ext, new_packer, unpack_one
 
 __all__ = ["BATCH_LIMIT", "Batches"]
@@ -91,10 +91,15 @@ class Batches:
     def add(self, message: list[Any], packed: bytes, lane: Lane) -> int:
         """As `pack`, for a message that `pack_one` has packed."""
         size = len(packed)
-        if lane and self._put_aside(message, packed):
+        if lane and (self.behind or size > PIECE) and self._put_aside(message, packed):
             return size
         if self.open_size + size > self._room:
             self._make_room(size)
+            if size > self._room:  # a frame of its own
+                self._sealed[lane].append(packed)
+                self.sealed_size += size
+                self.taken += 1
+                return size
         self._open[lane].append(packed)
         self.open_size += size
         return size
@@ -132,6 +137,8 @@ class Batches:
         if self.open_size:
             self.seal()
         bodies = self._sealed[lane]
+        if not bodies:
+            return []
         taken = bodies.copy()
         bodies.clear()
         self.sealed_size -= sum(map(len, taken))

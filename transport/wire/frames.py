@@ -38,8 +38,8 @@ __all__ = [
 FRAME_LIMIT: Final = 64 * 1024 * 1024
 MESSAGE_LIMIT: Final = 1024 * 1024 * 1024
 """Bytes of one message, unless the system says otherwise."""
-PIECE: Final = 256 * 1024
-"""Bytes of a big message that go in one frame."""
+PIECE: Final = 257 * 1024
+"""Bytes of a big message that go in one frame: a payload of 256 KiB, and what its message has beside it."""
 ENVELOPE: Final = 64 * 1024
 """Bytes that a message may have beside its payloads, which the limit of a message does not count."""
 HEADER_SIZE: Final = 8
