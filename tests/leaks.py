@@ -12,7 +12,8 @@ from pathlib import Path
 import psutil
 
 _SHARED = Path("/dev/shm")
-_BROWSERS = ".org.chromium"  # of other suites on this machine; ours have no names at all
+# Browsers and `multiprocessing`, of other suites on this machine; ours have no names at all.
+_OF_OTHERS = (".org.chromium", "sem.mp-")
 
 _PATIENCE = 3.0
 _MOMENT = 0.02
@@ -45,7 +46,7 @@ def _threads() -> set[str]:
 
 def _shared_memory() -> set[str]:
     entries = _SHARED.iterdir() if _SHARED.is_dir() else ()
-    return {str(entry) for entry in entries if not entry.name.startswith(_BROWSERS)}
+    return {str(entry) for entry in entries if not entry.name.startswith(_OF_OTHERS)}
 
 
 def census() -> set[str]:

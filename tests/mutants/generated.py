@@ -125,7 +125,11 @@ def _of(node: ast.AST, text: Callable[[ast.AST], str]) -> Iterator[Edit]:
     """Return the changes to *node* itself."""
     match node:
         case ast.Compare(left, [op], [right]):
-            yield node, f"({text(left)} {_COMPARISONS[type(op)]} {text(right)})"
+            sides = [
+                f"({text(side)})" if isinstance(side, ast.NamedExpr) else text(side)
+                for side in (left, right)
+            ]
+            yield node, f"({sides[0]} {_COMPARISONS[type(op)]} {sides[1]})"
         case ast.BinOp(left, op, right) if type(op) in _OPERATORS:
             yield node, f"({text(left)} {_OPERATORS[type(op)]} {text(right)})"
         case ast.BoolOp(op, values):

@@ -16,6 +16,8 @@ _EXACT: Final = (
 
 _NO_RING: Final = "where there is no extension: there no ring is ever made"
 
+_NO_RULE: Final = "a number that was chosen: one more is as good"
+
 REASONS: Final[dict[tuple[str, str], str]] = {
     ("transport/channels/outbound_ring.py, module", "0  ->  (0 + 1)"): _NO_RING,
     ("transport/channels/inbound_ring.py, module", "0  ->  (0 + 1)"): _NO_RING,
@@ -92,6 +94,37 @@ REASONS: Final[dict[tuple[str, str], str]] = {
         "actors/routing/balancer/dispatch.py, Dispatch._check_age",
         "age >= _SUSPECT_AFTER  ->  (age > _SUSPECT_AFTER)",
     ): _EXACT,
+    ("actors/_actor/parking.py, module", "200  ->  (200 + 1)"): _NO_RULE,
+    (
+        "actors/_actor/parking.py, _NoTask",
+        "False  ->  True",
+    ): "nobody asks for it: whoever may interrupt an actor wakes it first",
+    (
+        "actors/_actor/parking.py, Parked.done",
+        "self._successor is None  ->  None",
+    ): "who wakes an actor takes this out of its mailbox first",
+    (
+        "actors/routing/serving/send_watch.py, waiting_bytes",
+        "0  ->  (0 + 1)",
+    ): "the kernel overwrites it, and no connection has the descriptor of standard input",
+    ("actors/routing/serving/send_watch.py, module", "4  ->  (4 + 1)"): _NO_RULE,
+    ("actors/machines/lease.py, module", "5  ->  (5 + 1)"): _NO_RULE,
+    (
+        "actors/machines/lease.py, module",
+        "2 * QUESTIONS  ->  (2 + QUESTIONS)",
+    ): "answers to questions of more than one lease ago are of no use in any case",
+    (
+        "actors/machines/lease_timer.py, hold_lease",
+        "_TIMER.hold(fd, every)  ->  pass",
+    ): "where there is no extension: there is no such timer",
+    (
+        "actors/machines/lease_timer.py, _SignalEvent",
+        "48  ->  (48 + 1)",
+    ): "room at the end of a structure, of which the kernel reads nothing",
+    (
+        "actors/machines/lease_timer.py, module",
+        "1_000_000_000  ->  (1000000000 + 1)",
+    ): "a nanosecond for each second since the machine was started",
 }
 """By the name of the mutant and the change in one line."""
 
