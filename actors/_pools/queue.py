@@ -405,6 +405,7 @@ class PoolQueue:
                 self._lose(worker, task, cause[1], cause[2])
             else:
                 self._lose(worker, task, cause[1], Loss.BESIDE)
+        worker.has_line(None)
         worker.ended_for = None
         self._check_empty()
         self._check_room()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import pytest
 
 from actors._pools import Loss
@@ -202,3 +204,14 @@ def test_a_task_that_is_cancelled_before_it_began_counts_as_neither_run_nor_fail
     rig.queue.done(one, 2, failed=True)
     stats = rig.queue.stats()
     assert (stats.completed, stats.failed, stats.run.count, stats.running) == (1, 0, 1, 1)
+
+
+def test_the_memory_of_a_worker_that_has_died_is_released_as_soon_as_it_is_read() -> None:
+    rig, one, journal = begin(2)
+    journal.begun = one.numbers[0]
+    journal.kept[one.numbers[0]] = "result"
+    known = weakref.ref(journal)
+    del journal
+    rig.queue.worker_down(rig.worker(0), "killed")
+    assert one.returned == [(0, "result")]
+    assert known() is None
