@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from anyio import CancelScope
 
 from actors._base.errors import CallCycle
+from actors._base.waited_start import start_waits_for
 from actors._messaging.headers import LONGEST_CHAIN, MessageHeaders
 from actors._messaging.mailbox import Envelope
 from actors._messaging.message_table import Handler, MessageKind
@@ -238,10 +239,14 @@ def chain_of(turn: Turn) -> tuple[tuple[int, str], ...]:
 def waiting_chain() -> tuple[tuple[int, str], ...]:
     """Return the actors that wait for what this code is about to do, a number and a name each.
 
-    One with a number below 0 is no actor, but one of several functions that a pool's worker runs.
+    One with a number below 0 is no actor, but one of several functions that a pool's worker runs. One with the
+    number 0 is what the start of a node waits for: a lifespan, a hook.
     """
     turn = TURN.get()
-    return () if turn is None else chain_of(turn)
+    if turn is not None:
+        return chain_of(turn)
+    what = start_waits_for()
+    return ((0, what),) if what else ()
 
 
 def all_waiting(cells: Iterable[Target]) -> tuple[tuple[int, str], ...]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from anyio import CancelScope
 
+from actors._base.waited_start import WaitedStart
 from actors._system.called import called
 from actors.routing import import_handler
 
@@ -34,7 +35,11 @@ class NodeHooks:
         if self._on_stop is not None:
             import_handler(self._on_stop)  # found missing now, and not at the end
         if self._on_ready is not None:
-            await called(import_handler(self._on_ready))
+            start = WaitedStart(f"on_ready={self._on_ready!r}")
+            try:
+                await called(import_handler(self._on_ready))
+            finally:
+                start.over()
 
     async def stopping(self) -> None:
         """Call `on_stop`; what it raises is logged."""

@@ -407,6 +407,9 @@ class Pools:
                     control.handle.delete_child(own.spec.name)
 
     async def _start_default(self, chain: Chain) -> None:
+        if DEFAULT_POOL not in self._names:
+            # Before it waits for another start of the same pool, which may be waiting for the asker.
+            self._tree.find("").refuse_start_before_itself(DEFAULT_POOL, chain)
         async with self._starting:
             if DEFAULT_POOL not in self._names:
                 await self._tree.find("").start_child(pool(name=DEFAULT_POOL), chain)

@@ -9,17 +9,18 @@ from anyio import CancelScope
 
 from actors._base.errors import ActorsError, InvalidSpec, SystemStopped
 from actors._system.tree_specs import SYSTEM_SUPERVISORS
-from actors.supervisors import ChildNotStarted, Restart
+from actors.nodes import ActorRun
+from actors.supervisors import ChildNotStarted, ChildState, Restart, Supervisor
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from actors._messaging.ref import Ref
     from actors._remoting.operations import Chain
     from actors._system.pool_spec import PoolSpec
     from actors._system.tree_specs import TreeSpec
     from actors.nodes import StaticChild
-    from actors.supervisors import ChildInfo, ChildSpec, Count, DynamicSupervisor, Supervisor
+    from actors.supervisors import ChildInfo, ChildSpec, Count, DynamicSupervisor
 
 __all__ = ["SupervisorHandle", "SupervisorHandleHost"]
 
@@ -104,7 +105,7 @@ class SupervisorHandle:
                 f"{self.path}: children are made by child(), supervisor() or dynamic(), got {item!r}"
             )
         supervisor = self.supervisor
-        self._refuse_start_before_itself(item, chain)
+        self.refuse_start_before_itself(item.name, chain)
         async with self._with_pools(item):
             spec = self._tree.spec_of(item, self, again=again, chain=chain)
             try:
@@ -113,19 +114,28 @@ class SupervisorHandle:
                 self.statics.pop(item.name, None)
                 raise
 
-    def _refuse_start_before_itself(self, item: TreeSpec, chain: Chain) -> None:
-        """Refuse what a lifespan asks for, while the start of this supervisor waits for that lifespan.
+    def refuse_start_before_itself(self, name: str, chain: Chain) -> None:
+        """Refuse a start of which this supervisor would make the asker wait until the asker has started.
 
         Raises:
             ActorsError: saying where to start it instead.
         """
-        lifespan = next((name for number, name in chain if number == 0), "")
-        if lifespan and not self.supervisor.running:
-            raise ActorsError(
-                f"{item.name!r} cannot be started by {lifespan}: the system is starting, and waits for that. "
-                "Put it into the topology, or start it in a task of its own (asyncio.create_task) or with the "
-                "first request"
+        supervisor, waiting = self.supervisor, dict(chain)
+        by = "" if supervisor.running else waiting.get(0, "")
+        if by:
+            why = "the system is starting, and waits for that"
+        else:
+            starting = next((uid for uid in _starting_in(supervisor) if uid in waiting), None)
+            if starting is None:
+                return
+            by = f"actor {waiting[starting]!r}"
+            why = (
+                f"supervisor {self.path or 'system'!r} is starting it, and does one after the other"
             )
+        raise ActorsError(
+            f"{name!r} cannot be started by {by}: {why}. Put it into the topology, or start it in a task of "
+            "its own (asyncio.create_task) or with the first request"
+        )
 
     @asynccontextmanager
     async def _with_pools(self, item: TreeSpec | None) -> AsyncIterator[None]:
@@ -168,6 +178,7 @@ class SupervisorHandle:
     async def restart_child(self, name: str, chain: Chain = ()) -> Ref[Any] | None:
         """Start a stopped child again, for which *chain* waits; an actor, or a pool, gets another address."""
         supervisor = self.supervisor
+        self.refuse_start_before_itself(name, chain)
         static = self.statics.get(name)
         if static is not None:
             static.chain = tuple((number, asker) for number, asker in chain)
@@ -187,3 +198,15 @@ class SupervisorHandle:
     def count(self) -> Count:
         """Return how many children there are, and how many of them run."""
         return self.supervisor.count()
+
+
+def _starting_in(supervisor: Supervisor | DynamicSupervisor) -> Iterator[int]:
+    """Yield the numbers of the actors that *supervisor* starts before it does anything else."""
+    if isinstance(supervisor, Supervisor):
+        for row in supervisor.children():
+            if row.state is not ChildState.STARTING:
+                continue
+            if isinstance(row.child, ActorRun):
+                yield row.child.ref.uid
+            elif isinstance(row.child, Supervisor):
+                yield from _starting_in(row.child)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from actors._base.errors import ActorsError
 from actors._base.loop import from_monotonic
-from actors._base.waited_start import waited_start
+from actors._base.waited_start import start_perhaps_waits_for
 from actors._groups import Groups, LinkGroupOffice
 from actors._keyed import IdleWatch, KeyedClients, LinkOffice
 from actors._messaging.blocking_ref import ThreadPortal
@@ -27,6 +27,7 @@ from actors._system.coordinator import Coordinator
 from actors._system.node_events import NodeEvents
 from actors._system.node_groups import MAIN_GROUP
 from actors._system.placement import ActorRequest
+from actors._system.pool_spec import DEFAULT_POOL
 from actors._system.sent_specs import sent_item, sent_nodes
 from actors._system.supervisor_ref import SupervisorRef
 from actors.nodes import child_actors_of, class_path, pack_arguments
@@ -34,7 +35,7 @@ from actors.routing import NotSticky
 from actors.transport import Local, SharedBuffer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from actors._actor.cell import Cell
@@ -56,6 +57,9 @@ if TYPE_CHECKING:
     from actors.supervisors import ChildInfo, Count
 
 __all__ = ["DirectAccess", "LinkAccess", "NodeAccess", "SystemAccess"]
+
+_PATIENCE: Final = 5.0
+"""Seconds after which a start that perhaps waits for itself is reported."""
 
 
 class SystemAccess(Protocol):
@@ -212,12 +216,34 @@ class LinkAccess:
         """Return the actors that wait for what this code asks for."""
         return waiting_chain()
 
+    @contextmanager
+    def _starting(self, name: str) -> Iterator[ops.Chain]:
+        """Yield who waits for the start of *name*.
+
+        Where that start perhaps waits for it, and so for itself, a line of the log says so after some seconds.
+        """
+        perhaps = start_perhaps_waits_for()
+        timer = self._process.host.loop.call_later(_PATIENCE, self._tell_waiting, name, perhaps)
+        try:
+            yield waiting_chain()
+        finally:
+            timer.cancel()
+
+    def _tell_waiting(self, name: str, perhaps: str) -> None:
+        if perhaps:
+            self._process.log.warning(
+                "start waits for the system",
+                child=name,
+                advice=f"a task that {perhaps} has started asks for it: there it must not be awaited",
+            )
+
     async def lookup(self, name: str) -> Ref[Any] | None:
         with waiting_for_start(name, partial(_unknown, name)):
             return await self._parent.call(ops.lookup, name, self._chain())
 
     async def pool(self, name: str) -> Pool[Any] | None:
-        fields = await self._parent.call(pool_operations.pool, name, _waiting_start())
+        with self._starting(name or DEFAULT_POOL) as chain:
+            fields = await self._parent.call(pool_operations.pool, name, chain)
         return None if fields is None else self._pools.pool(fields)
 
     async def keyed(self, name: str) -> Keyed[Any, Any] | None:
@@ -320,7 +346,8 @@ class NodeAccess(LinkAccess):
 
     async def start_pool(self, spec: PoolSpec[Any]) -> Pool[Any]:
         item = sent_item(self._node.host, spec)
-        fields = await self._parent.call(pool_operations.start_pool, item, _waiting_start())
+        with self._starting(spec.name) as chain:
+            fields = await self._parent.call(pool_operations.start_pool, item, chain)
         return self._pools.pool(fields)
 
     def supervisor(self, path: str) -> SupervisorRef:
@@ -331,13 +358,15 @@ class NodeAccess(LinkAccess):
 
     async def start_child(self, path: str, item: TreeSpec) -> Ref[Any] | None:
         sent = sent_item(self._node.host, item)
-        return await self._parent.call(ops.start_child, path, sent, _waiting_start())
+        with self._starting(item.name) as chain:
+            return await self._parent.call(ops.start_child, path, sent, chain)
 
     async def stop_child(self, path: str, name: str) -> None:
         await self._parent.call(ops.stop_child, path, name, self._waiting())
 
     async def restart_child(self, path: str, name: str) -> Ref[Any] | None:
-        return await self._parent.call(ops.restart_child, path, name, _waiting_start())
+        with self._starting(name) as chain:
+            return await self._parent.call(ops.restart_child, path, name, chain)
 
     async def delete_child(self, path: str, name: str) -> None:
         await self._parent.call(ops.delete_child, path, name)
@@ -359,7 +388,8 @@ class NodeAccess(LinkAccess):
 
     async def start_keyed(self, spec: KeyedSpec[Any, Any]) -> Keyed[Any, Any]:
         item = sent_item(self._node.host, spec)
-        fields = await self._parent.call(directory.start_keyed, item, _waiting_start())
+        with self._starting(spec.name) as chain:
+            fields = await self._parent.call(directory.start_keyed, item, chain)
         return self._books.book(fields)
 
     async def stop(self) -> None:
@@ -382,9 +412,3 @@ def _waiting_for_other(
 
 def _unknown(_name: str) -> None:
     """Find nobody: the parent alone knows who starts with a name."""
-
-
-def _waiting_start() -> ops.Chain:
-    """Return who waits for what is about to be started: actors, or a lifespan, which has the number 0."""
-    lifespan = waited_start()
-    return [(0, lifespan)] if lifespan else waiting_chain()

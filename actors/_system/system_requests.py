@@ -40,7 +40,10 @@ class Caller:
     chain: Chain = ()
 
     def __str__(self) -> str:
-        return f"actor {self.chain[-1][1]}" if self.chain else f"node {self.node}"
+        if not self.chain:
+            return f"node {self.node}"
+        number, name = self.chain[-1]
+        return f"actor {name}" if number else name
 
 
 class SystemRequests:

@@ -94,6 +94,21 @@ def test_a_lifespan_that_hangs_is_reported_and_ends_the_start_by_name(runtime: P
     assert '"event": "still starting"' in ended.stderr
 
 
+def test_a_task_of_a_lifespan_that_asks_for_what_waits_for_the_lifespan_is_named(
+    runtime: Path,
+) -> None:
+    said = "start waits for the system"
+    with running(runtime, "run", "serve_topologies:awaits_its_start", ready=said) as system:
+        event = system.event(said)
+        assert event["child"] == "room"
+        assert event["node"] == "web/0"
+        assert event["advice"] == (
+            "a task that the lifespan of 'tests.system.starting_apps:awaited_task_app' has started asks for "
+            "it: there it must not be awaited"
+        )
+        system.end(signal.SIGTERM)
+
+
 def test_a_lifespan_that_fails_at_the_end_is_one_error(runtime: Path) -> None:
     command = ("serve", "serve_apps:ends_badly", "--nodes", "1", "--bind", "127.0.0.1:0")
     with running(runtime, *command) as system:

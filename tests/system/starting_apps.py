@@ -1,11 +1,11 @@
-"""An application whose lifespan starts something at the top of the tree."""
+"""What starts something at the top of the tree while the system starts: lifespans, hooks, actors."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Any
 
-from actors import Actor, child, keyed, pool
+from actors import Actor, child, current, keyed, pool
 
 
 class Room(Actor):
@@ -15,12 +15,34 @@ class Room(Actor):
         self.key = key
 
 
+class Starter(Actor):
+    """Starts another actor before it is ready."""
+
+    async def on_start(self) -> None:
+        await begin(current(), "child")
+
+
+async def hook() -> None:
+    await begin(current(), "child")
+
+
 async def begin(system: Any, what: str) -> None:
     """Start *what*."""
     if what == "pool":
         await system.start(pool(name="work", size=1))
     elif what == "offload":
         await system.offload(abs, -1)
+    elif what == "spawn":
+        await system.spawn(Starter, name="starter", on="web")
+    elif what == "second":
+        task = asyncio.create_task(system.offload(abs, -1))
+        await asyncio.sleep(0)
+        try:
+            await system.offload(abs, -2)
+        finally:
+            task.cancel()
+    elif what == "awaited task":
+        await asyncio.create_task(begin(system, "child"))
     elif what == "keyed":
         await system.start(keyed(Room, name="rooms"))
     else:
@@ -54,4 +76,7 @@ pool_app = app_of("pool")
 offload_app = app_of("offload")
 keyed_app = app_of("keyed")
 child_app = app_of("child")
+spawn_app = app_of("spawn")
+second_app = app_of("second")
+awaited_task_app = app_of("awaited task")
 task_app = app_of("child", own_task=True)

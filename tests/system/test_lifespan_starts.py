@@ -1,16 +1,23 @@
-"""A lifespan asks for what would wait for the start that waits for the lifespan."""
+"""What a start waits for asks for what would wait for that start: a lifespan, a hook, an actor."""
 
 from __future__ import annotations
 
 import anyio
 import pytest
 
-from actors import Topology, asgi, listen, nodes
+from actors import Topology, asgi, child, listen, nodes, supervisor
 from actors.errors import ActorsError
 from actors.testing import running_system
 from tests.system import starting_apps
 
-WHAT = {"pool": "'work'", "offload": "'offload'", "keyed": "'rooms'", "child": "'room'"}
+WHAT = {
+    "pool": "'work'",
+    "offload": "'offload'",
+    "second": "'offload'",
+    "keyed": "'rooms'",
+    "child": "'room'",
+    "spawn": "'room'",
+}
 
 
 def topology(app: str) -> Topology:
@@ -43,3 +50,25 @@ async def test_what_a_task_of_its_own_starts_is_there_once_the_system_has_starte
             await room.wait_ready()
             assert room.name == "room"
             assert starting_apps.Room.__name__ in str(room)
+
+
+async def test_a_hook_that_asks_for_what_waits_for_its_node_is_refused_at_once() -> None:
+    hooked = nodes("web", on_ready="tests.system.starting_apps:hook")
+    message = r"'room' cannot be started by on_ready='tests.system.starting_apps:hook': the system is starting"
+    with anyio.fail_after(25):
+        with pytest.raises(ActorsError, match=message):
+            async with running_system(Topology(nodes=[hooked])):
+                raise AssertionError("it has started")
+
+
+@pytest.mark.parametrize("inner", [False, True])
+async def test_an_actor_that_asks_for_what_waits_for_its_own_start_is_refused_at_once(
+    inner: bool,
+) -> None:
+    starter = child(starting_apps.Starter, name="starter")
+    item = supervisor("inner", children=[starter]) if inner else starter
+    message = "'room' cannot be started by actor 'starter': supervisor 'system' is starting it"
+    with anyio.fail_after(25):
+        with pytest.raises(ActorsError, match=message):
+            async with running_system(Topology(children=[item])):
+                raise AssertionError("it has started")

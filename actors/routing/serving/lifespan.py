@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
-from actors._base.waited_start import set_waited
+from actors._base.waited_start import WaitedStart
 from actors.routing.errors import LifespanFailed
 
 __all__ = ["App", "LifespanRun"]
@@ -42,6 +42,7 @@ class LifespanRun:
         self._answer: asyncio.Future[str | None] | None = None
         """Why the phase failed; None if it is complete."""
         self._task: asyncio.Task[None] | None = None
+        self._start: WaitedStart | None = None
 
     async def startup(self) -> None:
         """Run the startup of the application.
@@ -49,12 +50,12 @@ class LifespanRun:
         Raises:
             LifespanFailed: the application reported it, or it does not support lifespan and must.
         """
-        task = self._task = asyncio.create_task(self._run(), name=f"lifespan of {self._path}")
-        set_waited(task, f"the lifespan of {self._path!r}")
+        self._task = asyncio.create_task(self._run(), name=f"lifespan of {self._path}")
         try:
             failure, ended = await self._send("startup")
         finally:
-            set_waited(task, "")
+            if self._start is not None:
+                self._start.over()
         if failure is None and not ended:
             return
         error = await self._wait_end()
@@ -115,6 +116,7 @@ class LifespanRun:
             "asgi": {"version": "3.0", "spec_version": "2.0"},
             "state": self._state,
         }
+        self._start = WaitedStart(f"the lifespan of {self._path!r}")
         await self._app(scope, self._inbox.get, self._receive_answer)
 
     async def _receive_answer(self, message: Message) -> None:
