@@ -6,7 +6,6 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from actors._remoting.constructor_args import pack_value
-from actors._system.shipped_code import distribution_of
 from actors.nodes import common_environment
 
 if TYPE_CHECKING:
@@ -109,6 +108,7 @@ class OtherMachines:
 
 def _distribution(topology: Topology) -> str:
     """Return what has the user's code; nothing if the code has a name of its own, as then nobody looks."""
-    from actors.machines.stamps import RELEASE  # noqa: PLC0415 - as above
+    from actors._system.shipped_code import distribution_of  # noqa: PLC0415 - as above
+    from actors.machines.stamps import RELEASE  # noqa: PLC0415
 
     return "" if os.environ.get(RELEASE) else distribution_of(topology)
