@@ -120,7 +120,8 @@ class SupervisorHandle:
         Raises:
             ActorsError: saying where to start it instead.
         """
-        supervisor, waiting = self.supervisor, dict(chain)
+        supervisor = self.supervisor
+        waiting = {int(number): str(who) for number, who in chain}
         by = "" if supervisor.running else waiting.get(0, "")
         if by:
             why = "the system is starting, and waits for that"
