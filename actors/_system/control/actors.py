@@ -254,8 +254,10 @@ async def end_actors(core: Coordinator, pattern: str, verb: str) -> dict[str, An
     """
     found = matching_actors(core, pattern)
     if not found:
-        hint = did_you_mean(pattern, [*known_actors(core), *core.nodes])
-        raise InvalidSpec(f"no actor and no node is called {pattern!r}{hint}")
+        programs = core.programs.names
+        hint = did_you_mean(pattern, [*known_actors(core), *core.nodes, *programs])
+        nor = f"; the programs are {', '.join(map(repr, programs))}" if programs else ""
+        raise InvalidSpec(f"no actor and no node is called {pattern!r}{hint or nor}")
     if verb == "restart":
         for ref in found:
             _check_comes_back(core, ref)

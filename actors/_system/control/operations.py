@@ -134,7 +134,7 @@ async def _restart(core: Coordinator, name: str, *, actor: bool = False) -> dict
 
 async def _stop_any(core: Coordinator, name: str, *, actor: bool = False) -> dict[str, Any]:
     if not actor and core.programs.find(name) is not None:
-        facts = core.programs.facts(name)
+        facts = core.programs.facts(name) or [{"name": name}]
         await core.programs.stop(name)
         ended = [{**one, "state": "STOPPED", "pid": None} for one in facts]
         return {"verb": "stop", "programs": ended}

@@ -168,7 +168,8 @@ def as_ended(done: dict[str, Any]) -> str:
     done = _printable(done)
     did = _DONE[done["verb"]]
     if "programs" in done:
-        return f"{did} {', '.join(one['name'] for one in done['programs'])}"
+        names = ", ".join(one["name"] for one in done["programs"])
+        return f"{did} {names or 'nothing: it has no instances'}"
     if "nodes" in done:
         node = done["nodes"][0]["name"]
         return f"node {node} {_OF_NODE[done['verb']]}"
