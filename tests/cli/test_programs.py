@@ -50,7 +50,7 @@ def test_programs_are_shown_beside_nodes_and_changed_by_the_same_commands(runtim
         code, _, error = run_here(runtime, "scale", "api=2")
         assert (code, "there is no group of nodes 'api'" in error) == (2, True)
         code, _, error = run_here(runtime, "restart", "api")
-        assert (code, "called 'api'; the programs are 'cache'" in error) == (2, True)
+        assert (code, "called 'api'; the programs are 'cache'\n" in error) == (2, True)
         assert run_here(runtime, "stop", "cache/0")[1] == "stopped cache/0\n"
         assert run_here(runtime, "kill", "cache")[1] == "killed nothing: it has no instances\n"
         assert run_here(runtime, "stop", "cache")[1] == "stopped cache\n"

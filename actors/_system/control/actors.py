@@ -256,7 +256,8 @@ async def end_actors(core: Coordinator, pattern: str, verb: str) -> dict[str, An
     if not found:
         programs = core.programs.names
         hint = did_you_mean(pattern, [*known_actors(core), *core.nodes, *programs])
-        nor = f"; the programs are {', '.join(map(repr, programs))}" if programs else ""
+        known = ", ".join(repr(name) for name in programs if "/" not in name)
+        nor = f"; the programs are {known}" if known else ""
         raise InvalidSpec(f"no actor and no node is called {pattern!r}{hint or nor}")
     if verb == "restart":
         for ref in found:
