@@ -77,8 +77,8 @@ class _Inboxes:
 
     def put(self, channel: str, expires: float, message: Content, capacity: int) -> bool:
         """Add a message; return whether there was room. It is dropped at *expires*, a time of day."""
-        if time.time() >= self._next_sweep:
-            self._next_sweep = expires
+        if time.monotonic() >= self._next_sweep:
+            self._next_sweep = time.monotonic() + max(0.0, expires - time.time())
             self._sweep()
         inbox = self.channels.setdefault(channel, _Inbox())
         if inbox.drop_expired():
@@ -143,7 +143,7 @@ class _Group:
     def __init__(self, name: str, here: _Here) -> None:
         self.name = name
         self.members: dict[str, float] = {}
-        """When each has joined, a time of day."""
+        """When each has joined, by the monotonic clock."""
         self.queues: Ref[ChannelQueues] | None = None
         self._topic = here.topic("group", name)
         self._here = here
@@ -167,7 +167,7 @@ class _Group:
             self._here.discard(self, value)
             return
         expires, message = value
-        oldest = time.time() - self._here.group_expiry
+        oldest = time.monotonic() - self._here.group_expiry
         for channel, since in list(self.members.items()):
             if since < oldest:
                 self._here.discard(self, channel)
@@ -354,7 +354,7 @@ class TopicLayer(BaseChannelLayer):
         of_group = here.groups.get(group)
         if of_group is None:
             of_group = here.groups[group] = _Group(group, here)
-        of_group.members[channel] = time.time()
+        of_group.members[channel] = time.monotonic()
         if not owner:
             of_group.queues = await self._queues()
         await of_group.join()

@@ -15,7 +15,7 @@ import pytest
 
 from actors.cli.client.flame_graph import flame_graph
 from tests.browser.browser_driver import Browser, Window
-from tests.cli.running_command import ROOT, Running, command, environment, running
+from tests.cli.running_command import ROOT, Running, command, environment, run_here, running
 
 pytestmark = pytest.mark.browser
 
@@ -337,3 +337,28 @@ async def test_a_node_that_dies_is_seen_and_the_page_goes_on(
     async with httpx.AsyncClient(headers=headers, trust_env=False) as client:
         assert (await client.get(f"{base}api/children")).status_code == 200
     window.errors.clear()  # the connection that ended with its node is one
+
+
+async def test_places_are_shown_and_fit_a_phone_where_there_are_any(
+    one_browser: Browser, window: Window, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    assert await window.evaluate("document.querySelector('#of-places').hidden")
+    folder = tmp_path_factory.mktemp("p")
+    topology = "tests.dashboard.served_places:topology"
+    with running(folder, "run", topology, "--admin", "127.0.0.1:0", cwd=ROOT) as system:
+        url = run_here(system.runtime, "admin")[1].strip()
+        page = await one_browser.open(width=1200, height=900)
+        await page.open_page(url)
+        cells = await page.until(
+            f"""(() => {{
+                const cells = [...{row("places", "far@0")}.cells].map(cell => cell.textContent);
+                return cells[5] !== "\u2013" && cells;
+            }})()"""
+        )
+        assert cells[:2] == ["far@0", "hosts"]
+        assert cells[3] == "READY"
+        assert cells[5].endswith(" ms")
+        assert cells[6].endswith(" s")
+        await page.resize(375, 800, mobile=True)
+        assert await page.until("document.documentElement.scrollWidth <= 375 && 'fits'") == "fits"
+        assert page.errors == []

@@ -1,6 +1,7 @@
 """The channel layer over several nodes; `tests/soak` runs the tests of another layer on it."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -183,3 +184,16 @@ async def test_wrong_names_and_messages_are_refused(layer: TopicLayer) -> None:
 async def test_without_a_system_that_is_said() -> None:
     with pytest.raises(NoSystem, match="no system runs here"):
         await TopicLayer().send("a", {})
+
+
+async def test_a_clock_that_is_set_forward_takes_no_channel_out_of_its_groups(
+    layer: TopicLayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patient = TopicLayer()
+    channel = await patient.new_channel()
+    await patient.group_add("kitchen", channel)
+    later = time.time() + 2 * patient.group_expiry
+    monkeypatch.setattr(time, "time", lambda: later)
+    await patient.group_send("kitchen", {"type": "said", "text": "soup"})
+    with anyio.fail_after(20):
+        assert (await patient.receive(channel))["text"] == "soup"

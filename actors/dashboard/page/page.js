@@ -115,7 +115,7 @@ function show(look) {
   byId("of-places").hidden = !look.places;
   fill("places", look.places || [], (place) => [
     place.name, place.engine, place.machine, [place.state, place.state === "READY" || place.state === "SPARE" ? "good" : "bad"],
-    [place.pid, "n"], [ms(place.round_trip), "n"], [ms(place.lease_left), "n"]]);
+    [place.pid, "n"], [ms(place.round_trip), "n"], [place.lease_left === null ? null : `${number(place.lease_left, 1)} s`, "n"]]);
   const seconds = before ? (performance.now() - before.at) / 1000 : 0;
   const requests = new Map(look.requests.map((item) => [item.listener, item]));
   fill("listeners", look.listeners, (item) => {
