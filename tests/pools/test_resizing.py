@@ -69,6 +69,21 @@ async def test_a_change_that_is_given_up_leaves_no_node_without_a_worker(
             await at_rest(system, work, 2)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_pool_that_was_to_be_smaller_keeps_its_first_nodes_when_that_is_given_up(
+    kind: Any, tmp_path: Any
+) -> None:
+    with anyio.fail_after(60):
+        async with System() as system:
+            slow = pool(Slow, str(tmp_path), name="work", min=1, max=4, kind=kind)
+            work: Pool[Any] = await system.start(slow)
+            assert await work.resize(3) == 3
+            with anyio.move_on_after(0.05):  # while the first one of two that leave ends
+                await work.resize(1)
+            await at_rest(system, work, 2)
+            assert sorted(await nodes_of(system, work)) == ["work/0", "work/1"]
+
+
 async def test_of_a_worker_that_does_not_start_nothing_is_left(tmp_path: Any) -> None:
     with anyio.fail_after(60):
         async with System() as system:
