@@ -24,6 +24,8 @@ class Side(enum.Enum):
     PARENT = "parent"
     NODE = "node"
     BOTH = "both"
+    AGENT = "agent"
+    """That of nodes of another machine, and not the parent."""
 
 
 class Operation:

@@ -44,6 +44,7 @@ class SpawnOptions(TypedDict):
 _PARENT: Final = Side.PARENT
 _NODE: Final = Side.NODE
 _BOTH: Final = Side.BOTH
+_AGENT: Final = Side.AGENT
 
 # -- what the parent serves: actors and names ------------------------------------------------
 
@@ -466,9 +467,9 @@ def fetch_link(address: str, run: int, number: int, /) -> None:
     """Have the agent give this node its end of the link *number*, to the run *run* of another node there."""
 
 
-@_note(_PARENT)
+@_note(_AGENT)
 def link_wanted(run: int, number: int, /) -> None:
-    """Give the node its end of the link *number*, as its agent; the other end is for the run *run*."""
+    """Give the node its end of the link *number*; the other end is for the run *run*."""
 
 
 @_fd_note(_NODE)

@@ -22,7 +22,7 @@ DECLARED = {
 }
 
 
-ELSEWHERE = {"await_link", "clock_offset", "link_failed"}
+ELSEWHERE = {"await_link", "clock_offset", "fetch_link", "link_end", "link_failed"}
 """What only nodes of other machines serve."""
 
 
