@@ -34,6 +34,8 @@ LOOPS: dict[str, tuple[str, dict[str, Any]]] = {
 
 _SLOWEST_FOLDERS = (
     *(
+        "machines",
+        "engines",
         "examples",
         "browser",
         "end_to_end",
