@@ -179,7 +179,8 @@ async def test_a_node_that_is_down_is_not_killed_again() -> None:
                 async for event in events:
                     if event.kind == wanted and event.facts.get("delay") != 0:
                         break
-        with pytest.raises(ActorsError, match=r"^node web/0 is not running: it is EXITED, as it has ended: its thread ended$"):
+        told = "node web/0 is not running: it is EXITED, as it has ended: its thread ended"
+        with pytest.raises(ActorsError, match=f"^{told}$"):
             await kill(core, node="web/0")
 
 
