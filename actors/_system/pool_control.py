@@ -405,7 +405,8 @@ class PoolControl:
             for worker in leaving:
                 while worker.tasks and not change.given_up:  # noqa: ASYNC110 - what they wait for is no event
                     await sleep(_LEAVING_EVERY)
-            for slot in reversed(slots):  # so that those that stay if it is given up are the first ones
+            # The last one first: if this is given up, those that stay are the first ones.
+            for slot in reversed(slots):
                 if not change.given_up:
                     await self._end_actors(slot)
         finally:
