@@ -231,6 +231,12 @@ def test_the_schema_accepts_what_the_tables_accept_and_nothing_else(tables: dict
     assert SCHEMA.is_valid(tables) == accepted(tables)
 
 
+@pytest.mark.parametrize("alerts", [{}, {"every": 5}, {"lag": 0.5}, {"restarts": 3, "every": 1}])
+def test_the_schema_knows_that_alerts_have_a_threshold(alerts: dict[str, Any]) -> None:
+    tables = {"nodes": {"a": {}}, "alerts": alerts}
+    assert SCHEMA.is_valid(tables) == accepted(tables)
+
+
 def test_the_schema_is_one_and_has_the_meaning_of_every_key_of_a_group() -> None:
     schema = application_schema()
     jsonschema.Draft202012Validator.check_schema(schema)

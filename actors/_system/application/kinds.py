@@ -363,12 +363,14 @@ class Record:
         keys: the kind of each.
         make: called with their values, by name, for what the table stands for.
         needs: the keys that must be there.
+        needs_one_of: one of these must be, or *make* refuses it; none if this is empty.
         docs: returns what each key means, for the schema.
     """
 
     keys: Mapping[str, Kind]
     make: Callable[..., Any] = dict
     needs: tuple[str, ...] = ()
+    needs_one_of: tuple[str, ...] = ()
     docs: Callable[[], Mapping[str, str]] = dict
 
     def checked(self, value: Any, path: Path) -> Any:
@@ -404,9 +406,11 @@ class Record:
             for key, kind in self.keys.items()
         }
         needs = {"required": list(self.needs)} if self.needs else {}
+        one_of = [{"required": [key]} for key in self.needs_one_of]
         return {
             "type": "object",
             "properties": properties,
             "additionalProperties": False,
             **needs,
+            **({"anyOf": one_of} if one_of else {}),
         }

@@ -14,7 +14,7 @@ from actors._base.cpus import usable_cpus
 from actors._base.errors import InvalidSpec
 from actors._messaging.mailbox_options import Bounded
 from actors._system.admin_spec import Admin
-from actors._system.alerts_spec import Alerts
+from actors._system.alerts_spec import ALERTS, Alerts
 from actors._system.application.derived_keys import derived_keys, meanings
 from actors._system.application.kinds import (
     Anything,
@@ -312,7 +312,10 @@ def single_tables() -> Mapping[str, Record]:
         ),
         "admin": Record(derived_keys(Admin), Admin, needs=("address",), docs=partial(_docs, Admin)),
         "alerts": Record(
-            derived_keys(Alerts, own={"memory": Size()}), Alerts, docs=partial(_docs, Alerts)
+            derived_keys(Alerts, own={"memory": Size()}),
+            Alerts,
+            needs_one_of=ALERTS,
+            docs=partial(_docs, Alerts),
         ),
         "log": Record(
             {
