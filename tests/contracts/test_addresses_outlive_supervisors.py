@@ -68,7 +68,8 @@ async def test_a_message_that_crashes_its_handler_costs_one_member_of_a_pool(
     node: NodeUnderTest, start: Any
 ) -> None:
     with anyio.fail_after(20):
-        await start(actors.pool(Member, size=3, on=node.on))
+        soon = actors.Backoff(first=0.01, cap=0.01)
+        await start(actors.pool(Member, size=3, on=node.on, backoff=soon))
         pool = await node.system.pool("member")
         assert pool is not None
         for _ in range(20):
