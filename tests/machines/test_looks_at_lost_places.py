@@ -16,6 +16,7 @@ from actors._system.control.operations import OPERATIONS
 from actors._system.control.profile import profile
 from actors._system.system import coordinator_of
 from actors.errors import ActorsError
+from actors.nodes import NodeState
 from actors.testing import eventually
 from tests.machines.far_actors import Counter
 from tests.machines.places_of_a_test import kinds, place_of, system_with_events
@@ -79,5 +80,7 @@ async def test_an_ask_of_an_actor_whose_agent_was_killed_says_what_has_ended() -
         ended = "its place was lost: its agent ended: killed by SIGKILL"
         assert len(told) == 2
         assert all(ended in text for text in told), told
+        # Its next place is wanted a moment later, and takes a new agent to start.
+        await eventually(lambda: core.nodes["far/0"].state is NodeState.WAITING, within=20)
         with pytest.raises(ActorsError, match=f"it is WAITING, as it has ended: {ended}"):
             await _stack(core)
