@@ -108,10 +108,7 @@ class _CellInPython:
             args, kwargs = snapshot_args(args, kwargs)
         except Unsendable as error:
             raise not_sendable(error) from error
-        mailbox = self.mailbox
-        (mailbox.queue or mailbox.open()).append((handler, args, kwargs, None))
-        if mailbox.waker is not None:
-            mailbox.wake()
+        self.mailbox.put((handler, args, kwargs, None))
         return True
 
     def _put_copy(self, envelope: Envelope, *, past_bound: bool = False) -> bool:

@@ -223,6 +223,9 @@ class LinkAccess:
         Where that start perhaps waits for it, and so for itself, a line of the log says so after some seconds.
         """
         perhaps = start_perhaps_waits_for()
+        if not perhaps:
+            yield waiting_chain()
+            return
         timer = self._process.host.loop.call_later(_PATIENCE, self._tell_waiting, name, perhaps)
         try:
             yield waiting_chain()
@@ -230,12 +233,11 @@ class LinkAccess:
             timer.cancel()
 
     def _tell_waiting(self, name: str, perhaps: str) -> None:
-        if perhaps:
-            self._process.log.warning(
-                "start waits for the system",
-                child=name,
-                advice=f"a task that {perhaps} has started asks for it: there it must not be awaited",
-            )
+        self._process.log.warning(
+            "start waits for the system",
+            child=name,
+            advice=f"a task that {perhaps} has started asks for it: there it must not be awaited",
+        )
 
     async def lookup(self, name: str) -> Ref[Any] | None:
         with waiting_for_start(name, partial(_unknown, name)):

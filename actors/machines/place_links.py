@@ -73,7 +73,7 @@ class LinkEndsKeeper(Protocol):
 class LinkEnds:
     """Makes the links of the nodes of a place, at its agent.
 
-    Whoever comes first gets an end of a new socket pair; the other end is kept for whom it is for.
+    The node that asks first gets one end of a new socket pair; the other end is kept until the other node asks.
 
     Args:
         keeper: the agent.
@@ -104,6 +104,6 @@ class LinkEnds:
             link.note_fds(ops.link_end, (end.detach(),), number)
 
     def node_ended(self, run: int) -> None:
-        """Close what was kept for a node."""
+        """Close the ends that were kept for a node, which has ended."""
         for key in [key for key in self._kept if key[0] == run]:
             self._kept.pop(key).close()

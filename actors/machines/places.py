@@ -26,6 +26,7 @@ from actors.machines.place import Place
 from actors.machines.ray_engine import RayEngine
 from actors.machines.users_authority import UsersAuthority
 from actors.machines.wire_version import skew_of
+from actors.routing import Inet
 from actors.supervisors import BackoffState
 
 if TYPE_CHECKING:
@@ -249,8 +250,7 @@ class Places:
     @property
     def listens_at(self) -> str:
         """Where agents come in, in words."""
-        host, port = self.entrance.address
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return str(Inet(*self.entrance.address))
 
     def material_for(self, name: str) -> dict[str, Any] | None:
         """Return what a node of another machine shows; None if its machine has that."""

@@ -115,6 +115,15 @@ async def _fill(pair: Pair) -> None:
         await _until(partial(_has_accepted, pair.there, count))
 
 
+async def _offer_without_room(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> socket.socket:
+    """Have the first machine offer one for which the second has no room, and wait for it; return the client."""
+    monkeypatch.setattr(passing, "_WITHIN", 60.0)
+    await _fill(pair)
+    client = pair.connect(pair.here)
+    await _until(lambda: len(pair.there.passing._arrivals) == 1)
+    return client
+
+
 def _has_accepted(machine: Machine, count: int) -> bool:
     return machine.router.snapshot().accepted == count
 
@@ -136,10 +145,7 @@ async def test_a_machine_without_room_takes_none_until_it_has_some(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it has not taken is pending where it came, and nothing more is accepted there."""
-    monkeypatch.setattr(passing, "_WITHIN", 60.0)
-    await _fill(pair)
-    pair.connect(pair.here)
-    await _until(lambda: len(pair.there.passing._arrivals) == 1)
+    await _offer_without_room(pair, monkeypatch)
     assert _figures(pair.here) == (1, 1, 0, 0)
     assert not pair.here.router.snapshot().accepting
     pair.there.node.finish(1)
@@ -164,10 +170,7 @@ async def test_what_a_machine_has_no_room_for_in_time_is_served_where_it_came(
 async def test_a_machine_that_leaves_turns_away_what_it_has_not_taken_at_once(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(passing, "_WITHIN", 60.0)
-    await _fill(pair)
-    pair.connect(pair.here)
-    await _until(lambda: len(pair.there.passing._arrivals) == 1)
+    await _offer_without_room(pair, monkeypatch)
     pair.there.passing.leave()
     await _until(lambda: len(pair.here.node.got) == 1)
 
@@ -188,11 +191,8 @@ async def test_when_a_machine_is_lost_what_was_passed_on_to_it_and_by_it_ends(pa
 async def test_an_agent_that_drains_waits_for_what_it_offers_to_others(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(passing, "_WITHIN", 60.0)
-    await _fill(pair)
     pair.share(pair.here, pair.there, shutdown=60.0)
-    client = pair.connect(pair.here)
-    await _until(lambda: len(pair.there.passing._arrivals) == 1)
+    client = await _offer_without_room(pair, monkeypatch)
     drained = anyio.Event()
 
     async def drain() -> None:

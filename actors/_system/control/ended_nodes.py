@@ -20,7 +20,7 @@ __all__ = ["link_of", "not_running", "settled"]
 
 def not_running(node: RemoteNode) -> ActorsError:
     """Return the error for who needs a node that does not run."""
-    how = node.last_end.partition("\n")[0]
+    how = _first_line(node.last_end)
     ended = f", as it has ended: {how}" if how else ""
     return ActorsError(f"node {node.name} is not running: it is {node.state.value}{ended}")
 
@@ -54,4 +54,8 @@ async def settled(core: Coordinator, link: Link, seconds: float) -> None:
         raise ActorsError(
             f"node {name} cannot be reached ({link.closed}), and it is not known yet whether it has ended"
         )
-    raise ActorsError(f"node {name} is down ({run.last_end.partition(chr(10))[0]})")
+    raise ActorsError(f"node {name} is down ({_first_line(run.last_end)})")
+
+
+def _first_line(text: str) -> str:
+    return text.partition("\n")[0]

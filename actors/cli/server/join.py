@@ -74,13 +74,13 @@ def _address(what: str, text: str, host: str = "") -> tuple[str, int]:
 
 def _own_address(text: str) -> str:
     """Return where other nodes reach this machine, if its nodes can listen there; "" is not said."""
+    if not text:
+        return text
     try:
-        if text:
-            family, kind, proto, _, address = socket.getaddrinfo(text, 0, type=socket.SOCK_STREAM)[
-                0
-            ]
-            with socket.socket(family, kind, proto) as sock:
-                sock.bind(address)
+        found = socket.getaddrinfo(text, 0, type=socket.SOCK_STREAM)
+        family, kind, proto, _, address = found[0]
+        with socket.socket(family, kind, proto) as sock:
+            sock.bind(address)
     except OSError as error:
         raise CommandFailed(
             f"--address must be an address of this machine, got {text!r}: {error.strerror}", WRONG
