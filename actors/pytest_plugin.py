@@ -20,7 +20,13 @@ if TYPE_CHECKING:
     from actors.faults import Faults
     from actors.testing import Probe
 
-__all__ = ["actors_faults", "actors_probe", "actors_system", "actors_topology"]
+__all__ = [
+    "actors_faults",
+    "actors_probe",
+    "actors_system",
+    "actors_topology",
+    "actors_warm_nodes",
+]
 
 _SCOPES: Final = ("function", "class", "module", "package", "session")
 
@@ -64,6 +70,15 @@ def actors_faults(actors_system: System) -> Iterator[Faults]:
 
     with Faults(actors_system) as faults:
         yield faults
+
+
+@pytest.fixture(scope="session")
+def actors_warm_nodes() -> Iterator[None]:
+    """Let the systems of all tests start process nodes 0.2 to 0.4 s sooner; see `actors.testing.warm_nodes`."""
+    from actors.testing import warm_nodes  # noqa: PLC0415 - see the rule above
+
+    with warm_nodes():
+        yield
 
 
 def _of_runner(request: pytest.FixtureRequest, name: str) -> Any:

@@ -15,6 +15,7 @@ import hypothesis
 import pytest
 import uvloop
 
+from actors.nodes.boot.kept_fork_server import KEPT
 from tests.leaks import nothing_left
 
 # A shell ignores it for what it runs in the background, and programs would inherit that.
@@ -87,6 +88,18 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
 def warm_loops() -> None:
     """Let uvloop open the pipe that it keeps for the life of the process."""
     uvloop.run(asyncio.sleep(0))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm_nodes_in_all_tests(actors_warm_nodes: None) -> None:
+    """Most tests are short, and most of the time of a short one with a process node was its fork server."""
+
+
+@pytest.fixture
+def cold_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the systems of a test start and end a fork server of their own, as they do for users."""
+    KEPT.drop()
+    monkeypatch.setattr(KEPT, "keeps", lambda _server: False)
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import psutil
 
+from actors.nodes.boot.kept_fork_server import KEPT
+
 _SHARED = Path("/dev/shm")
 # Browsers and `multiprocessing`, of other suites on this machine; ours have no names at all.
 _OF_OTHERS = (".org.chromium", "sem.mp-")
@@ -22,13 +24,17 @@ _TRIO_CACHE = "Trio thread"  # anyio's runner waits in one; trio keeps it for te
 
 
 def _children() -> set[str]:
+    kept = KEPT.pid
     found = psutil.Process().children(recursive=True)
-    return {f"process {child.pid}" for child in found}
+    return {f"process {child.pid}" for child in found if child.pid != kept}
 
 
 def _descriptors() -> set[str]:
+    kept = str(KEPT.fileno)
     found = set()
     for entry in Path("/proc/self/fd").iterdir():
+        if entry.name == kept:
+            continue
         try:
             found.add(f"fd {entry.name} -> {entry.readlink()}")
         except FileNotFoundError:

@@ -97,7 +97,10 @@ class Terminal:
     @property
     def rows(self) -> list[str]:
         """What is seen, from top to bottom."""
-        return [line.rstrip() for line in self.screen.display]
+        # Not `screen.display`: it fails on a wide character of which only one half was drawn over.
+        columns, lines = range(self.screen.columns), range(self.screen.lines)
+        rows = ("".join(self.screen.buffer[y][x].data for x in columns) for y in lines)
+        return [row.rstrip() for row in rows]
 
     @property
     def text(self) -> str:

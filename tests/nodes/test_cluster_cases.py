@@ -221,6 +221,7 @@ async def start_without_descriptors(more: int, nodes_: int) -> None:
     assert psutil.Process().children() == []
 
 
+@pytest.mark.usefixtures("cold_nodes")
 @pytest.mark.parametrize("more", [8, 14, 22])
 async def test_l15_without_descriptors_no_node_is_half_started(more: int) -> None:
     with anyio.fail_after(PATIENCE):

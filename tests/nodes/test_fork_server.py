@@ -30,6 +30,8 @@ AT_ONCE = Backoff(first=0.001, cap=0.001, reset_after=0.001)
 GLIBC = Platform("linux", "x86_64", "glibc 2.36", free_threaded=False)
 PATIENCE = 20
 
+pytestmark = pytest.mark.usefixtures("cold_nodes")
+
 
 @pytest.fixture
 def anyio_backend() -> tuple[str, dict[str, object]]:

@@ -11,6 +11,8 @@ import pytest
 from actors import System, nodes
 from actors._system.coordinator import Coordinator
 
+pytestmark = pytest.mark.usefixtures("cold_nodes")
+
 THREADED = """
 import threading
 threading.Thread(target=threading.Event().wait, daemon=True).start()

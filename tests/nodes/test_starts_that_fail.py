@@ -22,6 +22,8 @@ from tests.nodes.node_actors import Victim
 
 PATIENCE = 20
 
+pytestmark = pytest.mark.usefixtures("cold_nodes")
+
 
 @pytest.fixture
 def anyio_backend() -> tuple[str, dict[str, object]]:

@@ -54,6 +54,10 @@ class ForkServer:
         self.context = context
         self.found: Preloaded = Preloaded()
         """What its imports have left there, once it is ready."""
+        self.ready = False
+        """Whether `wait_ready` has seen it get ready."""
+        self.module = launch.module
+        """The program of its forks."""
         self._preload = launch.preload
         self._within = launch.within if launch.preload else _BOOT
         self._socket, theirs = socket.socketpair()
@@ -95,6 +99,7 @@ class ForkServer:
             if "why" in found:
                 raise PreloadFailed(found["why"], found["stack"])
             self.found = Preloaded(**found)
+            self.ready = True
             return True
         if self._preload:
             raise PreloadFailed(
@@ -167,6 +172,21 @@ class ForkServer:
                 return b""
             data += chunk
         return data
+
+    @property
+    def fileno(self) -> int:
+        """The descriptor that it is asked by."""
+        return self._socket.fileno()
+
+    @property
+    def has_user_code(self) -> bool:
+        """Whether it has imported what the user named."""
+        return bool(self._preload)
+
+    @property
+    def ended(self) -> bool:
+        """Whether its process has ended."""
+        return self._popen.poll() is not None
 
     def kill(self) -> None:
         """End it now; from any thread."""

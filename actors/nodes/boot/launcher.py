@@ -12,6 +12,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from actors.nodes.boot.fork_server import FORK_SERVER_MODULE, ForkServer
+from actors.nodes.boot.kept_fork_server import KEPT
 from actors.nodes.boot.launch import (
     Launch,
     LaunchContext,
@@ -90,7 +91,7 @@ class Launcher:
             return
         self._closing.set()
         server = self._fork_server
-        if server is not None:
+        if server is not None and not KEPT.keeps(server):
             server.kill()  # the thread may be waiting for it while it imports
         self._requests.put(None)
         thread.join()
@@ -110,7 +111,9 @@ class Launcher:
             except RuntimeError:  # the loop has ended: nobody owns the process
                 if started is not None:
                     started.end()
-        self._close_server()
+        server, self._fork_server = self._fork_server, None
+        if server is not None:
+            KEPT.put(server)
 
     def _start(self, launch: Launch, waiter: Waiter) -> Started:
         for attempt in range(1, _TRIES + 1):
@@ -157,6 +160,7 @@ class Launcher:
             self._outdated.clear()
             self._unusable_context = None
             self._close_server()
+            KEPT.drop()
         # Modules are imported with the variables of their group, which so are those of the fork server.
         own = launch.env if launch.preload else {}
         names = [*(() if launch.preload else launch.env), *launch.own_env]
@@ -170,6 +174,8 @@ class Launcher:
             context = LaunchContext.now(command, environment)
             if self._fork_server is not None and self._fork_server.context != context:
                 self._close_server()
+            if self._fork_server is None:
+                self._fork_server = KEPT.take(context, launch)
             if self._fork_server is None and self._unusable_context != context:
                 self._fork_server = ForkServer(context, command, launch, environment)
                 if self._closing.is_set() or not self._becomes_ready(self._fork_server):
