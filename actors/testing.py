@@ -36,7 +36,15 @@ if TYPE_CHECKING:
     from actors._system.topology import Topology
     from actors.nodes import Node
 
-__all__ = ["Probe", "Recorder", "VirtualTimeLoop", "crash", "eventually", "running_system", "warm_nodes"]
+__all__ = [
+    "Probe",
+    "Recorder",
+    "VirtualTimeLoop",
+    "crash",
+    "eventually",
+    "running_system",
+    "warm_nodes",
+]
 
 T = TypeVar("T")
 _LAST_EVENTS: Final = 10
@@ -73,10 +81,11 @@ async def running_system(topology: Topology | None = None) -> AsyncIterator[Syst
 def warm_nodes() -> Iterator[None]:
     """Let the systems that run one after another in this block start their process nodes sooner.
 
-    Process nodes are forked from a process that has imported the framework. To start that one takes 0.2 to 0.4 s,
-    and each system ends its own. In this block one is kept from each system to the next: it is a child of
-    this process for as long as the block lasts. A system that needs another one (other limits or ``PYTHON*``
-    variables, `nodes(preload=)`) starts it as ever. In pytest it is the fixture ``actors_warm_nodes``.
+    Process nodes are forked from a process that has imported the framework. To start that one takes 0.2
+    to 0.4 s, and each system ends its own. In this block one is kept from each system to the next: it is
+    a child of this process for as long as the block lasts. A system that needs another one (other limits
+    or ``PYTHON*`` variables, `nodes(preload=)`) starts it as ever. In pytest it is the fixture
+    ``actors_warm_nodes``.
     """
     with KEPT.keeping():
         yield

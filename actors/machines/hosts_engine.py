@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from anyio import Event, move_on_after, to_thread
 
+from actors._base.process_stat import process_stat
 from actors._base.suggestions import did_you_mean
 from actors.machines.engine import Gone, Placed
 from actors.nodes import common_environment, python_command, read_output
@@ -262,7 +263,7 @@ def _session(number: int) -> list[int]:
         if not entry.name.isdigit() or int(entry.name) == number:
             continue
         with suppress(OSError):  # it has ended meanwhile
-            fields = (entry / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+            fields = process_stat(entry.name)
             if fields[0] not in {"Z", "X"} and int(fields[3]) == number:
                 found.append(int(entry.name))
     return found

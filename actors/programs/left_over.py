@@ -18,6 +18,7 @@ from typing import Final
 
 from actors._base.errors import SystemStopped
 from actors._base.loop import Loop, Waiter
+from actors._base.process_stat import process_stat
 from actors.programs.control_group import ControlGroup
 from actors.programs.environment import RUN_VARIABLE
 from actors.programs.threads import ProgramThreads
@@ -147,7 +148,7 @@ def pids_of(session: int, group: ControlGroup | None) -> list[int]:
 
 def _session(pid: int) -> int:
     try:
-        return int(_stat(pid)[3])
+        return int(process_stat(pid)[3])
     except (OSError, IndexError):
         return -1  # it has ended
 
@@ -161,7 +162,7 @@ def _others() -> list[int]:
 def _run_of(pid: int, runs: Sequence[LeftOver]) -> LeftOver | None:
     """Return which of *runs* a process that lives is of."""
     try:
-        state, _, _, session_text = _stat(pid)
+        state, _, _, session_text = process_stat(pid)[:4]
         if state in {"Z", "X"}:
             return None
         session = int(session_text)
@@ -171,15 +172,9 @@ def _run_of(pid: int, runs: Sequence[LeftOver]) -> LeftOver | None:
         return None  # it has ended, or is not ours to look at
 
 
-def _stat(pid: int) -> list[str]:
-    """Return state, parent, group and session of a process."""
-    text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-    return text.rpartition(")")[2].split()[:4]  # the name, in brackets, may have some in it
-
-
 def _in_group(pid: int, run: LeftOver) -> bool:
     try:
-        return int(_stat(pid)[2]) == run.session
+        return int(process_stat(pid)[2]) == run.session
     except (OSError, IndexError):
         return True  # it has ended
 

@@ -143,6 +143,13 @@ async def test_a_forked_node_is_a_process_like_any_other() -> None:
             assert same == await new.ask(ProcessInspector.descriptors)
 
 
+async def test_a_long_name_is_cut_between_two_characters() -> None:
+    async with running_system(Topology(nodes=[nodes("abcdefgé")])) as system:
+        resident = await _resident(system, "abcdefgé")
+        with anyio.fail_after(PATIENCE):
+            assert (await resident.ask(ProcessInspector.process))["name"] == "actors:abcdefg"
+
+
 async def test_eight_nodes_at_once_come_from_one_template_and_share_no_chance() -> None:
     async with running_system(Topology(nodes=[nodes("web", count=8)])) as system:
         residents = [await _resident(system, f"web/{slot}") for slot in range(8)]

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
+from actors._base.process_stat import process_stat
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -85,9 +87,7 @@ def _zombies() -> set[int]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             with suppress(OSError):  # it has ended meanwhile
-                # The name, in brackets, may have brackets and spaces in it.
-                stat = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()
-                state, parent, group = stat[0], int(stat[1]), int(stat[2])
-                if (state, parent) == (_ZOMBIE, own[0]) and group != own[1]:
+                state, parent, group = process_stat(entry.name)[:3]
+                if (state, int(parent)) == (_ZOMBIE, own[0]) and int(group) != own[1]:
                     found.add(int(entry.name))
     return found

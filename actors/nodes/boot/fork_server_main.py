@@ -36,6 +36,8 @@ _FDS: Final = 5
 """Link, lifeline, log, output, working directory."""
 _ALWAYS: Final = ("structlog",)
 """What every node imports when it runs."""
+_NAME: Final = 15
+"""Bytes of the name of a program that the kernel keeps."""
 _SLEEP: Final = 1.0
 """Seconds that a fork waits for threads, which there should not be, to sleep."""
 
@@ -169,10 +171,15 @@ def _become_node(control: socket.socket, request: dict[str, Any], fds: list[int]
     _take_environment(request["env"])
     # The command line is the fork server's; this is what `ps -o comm` and `top` show.
     with suppress(OSError):
-        Path("/proc/self/comm").write_text(f"actors:{request['title']}")
+        Path("/proc/self/comm").write_bytes(_program_name(request["title"]))
     # Folders may be new since the fork server last looked for them.
     importlib.invalidate_caches()
     return lifeline
+
+
+def _program_name(title: str) -> bytes:
+    """Return the name of a node's program: what the kernel keeps of it, in whole characters."""
+    return f"actors:{title}".encode()[:_NAME].decode(errors="ignore").encode()
 
 
 def _change_environment(changed: Mapping[str, str | None]) -> None:

@@ -1,6 +1,6 @@
 """The fork server that one system of this process leaves to the next one, where that was asked for.
 
-To start one takes 0.2 to 0.4 s of processor time, which is most of the price of a short test with a process node.
+To start one takes 0.2 to 0.4 s of processor time: most of the price of a short test with a process node.
 """
 
 from __future__ import annotations

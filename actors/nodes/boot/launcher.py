@@ -156,11 +156,7 @@ class Launcher:
 
     def _fork_server_for(self, launch: Launch) -> ForkServer | None:
         """Return a fork server that is ready and has the context of a new process, or None for exec."""
-        if self._outdated.is_set():
-            self._outdated.clear()
-            self._unusable_context = None
-            self._close_server()
-            KEPT.drop()
+        self._end_outdated()
         # Modules are imported with the variables of their group, which so are those of the fork server.
         own = launch.env if launch.preload else {}
         names = [*(() if launch.preload else launch.env), *launch.own_env]
@@ -187,6 +183,14 @@ class Launcher:
             self._close_server()
             raise
         return self._fork_server
+
+    def _end_outdated(self) -> None:
+        """End the fork server that has imported files as they were before `renew`."""
+        if self._outdated.is_set():
+            self._outdated.clear()
+            self._unusable_context = None
+            self._close_server()
+            KEPT.drop()
 
     def _becomes_ready(self, server: ForkServer) -> bool:
         """Wait until it can fork; tell what its imports have left there that no fork can have."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from actors._base.library_threads import THREAD_VARIABLES
+from actors._base.process_stat import process_stat
 from actors._base.slow_imports import SLOW, Stopwatch, advice_for
 from actors._root_errors import StartFailed
 
@@ -199,7 +200,6 @@ def wait_for_sleep(seconds: float) -> bool:
 
 def _runs(thread: str) -> bool:
     try:
-        stat = Path(f"/proc/self/task/{thread}/stat").read_text()
+        return process_stat(f"self/task/{thread}")[0] != "S"
     except OSError:
         return False  # it has ended
-    return not stat.rpartition(")")[2].lstrip().startswith("S")

@@ -15,6 +15,7 @@ from typing import Any, Final
 from anyio import move_on_after, sleep
 
 from actors._base.errors import ActorsError
+from actors._base.process_stat import process_stat
 from actors.nodes.health.stack_dump import PROFILE_BEGINS, PROFILE_ENDS, TASKS, THREADS
 
 __all__ = [
@@ -55,7 +56,7 @@ async def process_stacks(name: str, pid: int, pidfd: int, fd: int) -> dict[str, 
     try:
         text = await _threads(pid, pidfd, fd)
         if text is None:
-            why = _STATES.get(_stat(pid)[0], f"no answer within {_PATIENCE:g} s")
+            why = _STATES.get(process_stat(pid)[0], f"no answer within {_PATIENCE:g} s")
             raise ActorsError(f"node {name} (pid {pid}) cannot be inspected: {why}")
         reported = await _tasks(pidfd, fd)
     except (ProcessLookupError, FileNotFoundError) as error:
@@ -118,7 +119,7 @@ async def end_profile(name: str, pid: int, pidfd: int, fd: int) -> dict[str, Any
     """
     try:
         found = await _written(pidfd, fd, PROFILE_ENDS)
-        state = "" if found is not None else _stat(pid)[0]
+        state = "" if found is not None else process_stat(pid)[0]
     except (ProcessLookupError, FileNotFoundError) as error:
         raise ActorsError(f"node {name} has ended while it was profiled") from error
     if found is None:
@@ -162,18 +163,13 @@ def threads_of(text: str, names: dict[str, str]) -> list[dict[str, Any]]:
     return threads
 
 
-def _stat(pid: int) -> list[str]:
-    """Return the figures of a process from its state on, without its name, which may contain spaces."""
-    return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-
-
 def process_figures(pid: int) -> tuple[float, int]:
     """Return the CPU seconds and the memory in bytes of a process, even of one that hangs.
 
     Raises:
         OSError: it has ended.
     """
-    user, system = _stat(pid)[11:13]
+    user, system = process_stat(pid)[11:13]
     pages = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]
     seconds = (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
     return seconds, int(pages) * os.sysconf("SC_PAGE_SIZE")
