@@ -2,8 +2,10 @@
 
 An idle virtual processor takes tens of microseconds to wake up, more than the messages measured here take,
 and how often that happens varies. One busy loop of idle priority for each processor prevents it for both
-sides, and gives way to every other thread. Loops of the usual priority give way to nobody: they are the other
-programs of a machine that has enough to do.
+sides, and gives way to every other thread. Each is a session of its own, with the least share: where the kernel
+shares the processors among sessions (sched(7), autogroup), a thread of idle priority gives way within its own
+session only, and a machine's agent has another one. Loops of the usual priority give way to nobody: they are
+the other programs of a machine that has enough to do.
 """
 
 import os
@@ -15,7 +17,15 @@ from typing import Final
 
 __all__ = ["awake", "busy"]
 
-_IDLE: Final = "os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))"
+_IDLE: Final = """
+os.setsid()
+try:
+    with open("/proc/self/autogroup", "w") as group:
+        group.write("19")
+except OSError:
+    pass  # this kernel does not share them so
+os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+"""
 _LOOP: Final = """
 import os
 {first}

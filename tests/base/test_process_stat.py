@@ -11,7 +11,9 @@ import pytest
 
 from actors._base.process_stat import process_stat
 
-NAMED = "import sys; open('/proc/self/comm', 'wb').write({name!r}); print(flush=True); sys.stdin.read()"
+NAMED = (
+    "import sys; open('/proc/self/comm', 'wb').write({name!r}); print(flush=True); sys.stdin.read()"
+)
 
 
 @pytest.mark.parametrize("name", [b"a b", b") S 1 (", b"actors:abcdefg\xc3", b"\xff\xfe"])
@@ -35,5 +37,5 @@ def test_a_thread_has_its_own() -> None:
 def test_a_process_that_has_ended_is_an_os_error() -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         pass
-    with pytest.raises(OSError):
+    with pytest.raises(FileNotFoundError):
         process_stat(process.pid)

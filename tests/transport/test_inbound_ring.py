@@ -11,7 +11,7 @@ from actors._extensions import not_loaded
 from actors.transport import FrameError
 from actors.transport.channels.inbound_ring import InboundRing
 from actors.transport.channels.ring_extension import RING
-from actors.transport.channels.spin import WINDOW
+from actors.transport.channels.spin import TRIAL, WINDOW
 from actors.transport.testing import ManualLoop
 from actors.transport.wire.frames import FrameDecoder
 
@@ -94,7 +94,7 @@ class End:
         return list(self.reader.did)
 
 
-WATCH = ("watch", WINDOW)
+TRY, WATCH = ("watch", TRIAL), ("watch", WINDOW)
 
 
 def test_records_are_delivered_in_order_and_each_counts_as_a_frame() -> None:
@@ -153,12 +153,12 @@ def test_a_frame_over_the_socket_without_a_mark_is_an_error() -> None:
 def test_who_is_woken_takes_what_is_there_and_looks_on_for_a_window() -> None:
     end = End()
     end.reader.records.append((1, False, b"a"))
-    assert end.woken() == [WATCH, "wake"]
+    assert end.woken() == [TRY, "wake"]
     assert end.got == [(1, b"a", False)]
     assert end.woken() == [], "it looks already"
     assert end.turn() == ["look", "asleep"]
     assert end.turn() == []
-    assert end.woken() == [WATCH, "wake"]
+    assert end.woken() == [TRY, "wake"]
 
 
 def test_who_does_not_look_on_sleeps_and_says_that_the_socket_is_better() -> None:
@@ -212,7 +212,7 @@ def test_a_hit_for_which_the_thread_lost_its_cpu_is_the_last() -> None:
     end.woken()
     end.reader.looks.append(RING.FOUND)
     end.reader.lost = 1
-    assert end.turn() == ["look", WATCH, "away"]
+    assert end.turn() == ["look", TRY, "away"]
     assert end.turn() == []
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from actors._extensions import not_loaded
 from actors.transport import ChannelBroken, FrameError, Lane
-from actors.transport.channels import inbound_ring, ring_extension
+from actors.transport.channels import ring_extension, spin
 from actors.transport.channels.ring_extension import RING
 from actors.transport.channels.rings import IDLE_AFTER
 from actors.transport.channels.spin import Spin
@@ -144,7 +144,8 @@ def test_what_is_sent_while_the_peer_looks_goes_through_the_ring(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     a, b = ringed
-    monkeypatch.setattr(inbound_ring, "WINDOW", 3600 * 10**9)
+    for length in ("WINDOW", "TRIAL"):
+        monkeypatch.setattr(spin, length, 3600 * 10**9)
     look_on(loop, a, b)
     before = over_socket(a), over_socket(b)
     for n in range(50):

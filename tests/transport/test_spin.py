@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from actors.transport.channels.spin import Spin
+from actors.transport.channels.spin import TRIAL, WINDOW, Spin
 
 
 class Cpu:
@@ -53,6 +53,21 @@ def test_windows_that_find_nothing_end_it_and_the_next_try_comes_later_each_time
         spin.missed()
         assert not spin.pays
     assert tries == [64, 128, 256, 512, 1024, 2048, 4096, 4096, 4096]
+
+
+def test_a_try_looks_on_for_long_enough_to_wake_who_sleeps_at_the_other_end(cpu: Cpu) -> None:
+    spin = Spin(cpu)
+    assert spin.window == TRIAL > WINDOW
+    spin.missed()
+    assert spin.window == TRIAL
+    spin.found()
+    assert spin.window == WINDOW
+    while spin.pays:
+        spin.missed()
+    wakes_until_it_pays(spin)
+    assert spin.window == TRIAL
+    spin.found()
+    assert spin.window == WINDOW
 
 
 @pytest.mark.parametrize("hits, misses", [(0, 4), (1, 6), (2, 8), (100, 8)])

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from actors.transport.channels.ring_extension import RING
-from actors.transport.channels.spin import WINDOW, Spin
+from actors.transport.channels.spin import Spin
 from actors.transport.errors import FrameError
 from actors.transport.wire.frames import FrameDecoder
 from actors.transport.wire.loop import ChannelLoop
@@ -121,7 +121,7 @@ class InboundRing:
         if not self.current or self._looking:
             return
         if self.spin.pays:
-            self._reader.watch(WINDOW)
+            self._reader.watch(self.spin.window)
             self._reader.wake()
             self._look_again()
         else:
@@ -146,7 +146,7 @@ class InboundRing:
             if state == _FOUND:
                 self.spin.found()
                 self.take()
-                self._reader.watch(WINDOW)
+                self._reader.watch(self.spin.window)
             elif state == _OVER:
                 self.spin.missed()
             if not self.current:

@@ -1,8 +1,9 @@
 """Whether it pays to look into a ring again and again for a moment, before the process sleeps.
 
-To be woken costs more than 10 us of both processes. So a reader that has found something looks on for a moment,
-as long as that finds something often enough, while the other process runs on another CPU. Where all CPUs are
-busy that one gets the reader's own CPU, and the reader would only have kept it from working. Pure: no clock.
+To be woken costs 10 us and more of both processes, 50 on a virtual machine. So a reader that has found
+something looks on for a moment, as long as that finds something often enough, while the other process runs on
+another CPU. Where all CPUs are busy that one gets the reader's own CPU, and the reader would only have kept it
+from working. Pure: no clock.
 """
 
 from collections.abc import Callable
@@ -10,8 +11,10 @@ from typing import Final
 
 __all__ = ["WINDOW", "Spin"]
 
-WINDOW: Final = 50_000
+WINDOW: Final = 100_000
 """Nanoseconds for which a reader looks on after it has found something."""
+TRIAL: Final = 250_000
+"""The same while it is not known whether that pays: at the other end a process has to be woken first."""
 _MOST: Final = 8
 """Windows in a row that may find nothing."""
 _AGAIN: Final = 64
@@ -42,10 +45,12 @@ class Spin:
         "_unchecked",
         "_wakes",
         "allowed",
+        "window",
     )
 
     def __init__(self, preemptions: Callable[[], int]) -> None:
         self.allowed: bool = True
+        self.window: int = TRIAL
         self._preemptions = preemptions
         self._preempted = preemptions()
         self._credit = _MOST // 2
@@ -55,6 +60,7 @@ class Spin:
 
     def found(self) -> None:
         """A window has found something."""
+        self.window = WINDOW
         self._unchecked += 1
         if self._credit < _MOST:
             self._credit += 2
@@ -75,6 +81,7 @@ class Spin:
     def _give_up(self) -> None:
         """Try it again after some wake-ups, the next time after twice as many."""
         self._credit = self._wakes = 0
+        self.window = TRIAL
 
     def missed(self) -> None:
         """A window has found nothing: its CPU time was lost."""
