@@ -172,8 +172,9 @@ def _locked(folder: Path) -> int:
 def _own_folder() -> Path | None:
     """Return the folder of this process's own control group."""
     try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
-        mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+        # Folders have names of any bytes; the kernel escapes the end of a line in them.
+        lines = os.fsdecode(Path("/proc/self/cgroup").read_bytes()).split("\n")
+        mounts = os.fsdecode(Path("/proc/self/mountinfo").read_bytes()).split("\n")
     except OSError:
         return None
     path = next((line[3:] for line in lines if line.startswith("0::")), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
 import threading
 from http.client import HTTPConnection
@@ -197,13 +198,14 @@ def version_1(group: str, quota: str) -> dict[str, str]:
         ("2:cpu,cpuacct:/a", version_1("cpu/a/", "-1"), float("inf")),
         ("3:cpuset:/a\n0::/b", {"b/cpu.max": "100000 100000", "a/cpu.max": "1 100000"}, 1.0),
         ("0::/a", {"a/cpu.max": "nonsense"}, float("inf")),
+        pytest.param("0::/\udcff\u2028b", {"\udcff\u2028b/cpu.max": "1 1"}, 1.0, id="any bytes"),
     ],
 )  # fmt: skip
 def test_the_quota_of_the_own_control_group_and_of_those_above_counts(
     tmp_path: Path, lines: str, files: dict[str, str], cpus: float
 ) -> None:
     (tmp_path / "proc/self").mkdir(parents=True)
-    (tmp_path / "proc/self/cgroup").write_text(lines + "\n")
+    (tmp_path / "proc/self/cgroup").write_bytes(os.fsencode(lines + "\n"))
     for path, text in files.items():
         group, _, name = path.rpartition("/")
         quota_file(tmp_path, group, name, text)

@@ -8,6 +8,7 @@ import resource
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,24 @@ async def test_a_forked_node_is_a_process_like_any_other() -> None:
             assert (await new.ask(ProcessInspector.surroundings))["colour"] == "green"
             same = await forked.ask(ProcessInspector.descriptors)
             assert same == await new.ask(ProcessInspector.descriptors)
+
+
+@pytest.fixture
+def strange_name() -> Iterator[None]:
+    """The kernel calls this program by bytes that are no text."""
+    own = Path("/proc/self/comm")
+    before = own.read_bytes()
+    own.write_bytes(b"a \xff")
+    yield
+    own.write_bytes(before)
+
+
+@pytest.mark.usefixtures("strange_name")
+async def test_a_program_may_have_a_name_of_any_bytes() -> None:
+    async with running_system(Topology(nodes=[nodes("web")])) as system:
+        resident = await _resident(system, "web")
+        with anyio.fail_after(PATIENCE):
+            assert (await resident.ask(ProcessInspector.process))["forked"]
 
 
 async def test_a_long_name_is_cut_between_two_characters() -> None:

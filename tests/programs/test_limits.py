@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,16 @@ async def test_one_that_wants_more_memory_than_it_may_have_does_not_get_it(
     async with observed(program("api", greedy, max_memory=100 << 20)) as seen:
         ended = await seen.event("child_ended", child="api/0")
         assert "MemoryError" in str(ended.facts["exit"])
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root mounts")
+def test_what_is_mounted_on_this_machine_may_have_names_of_any_bytes(tmp_path: Path) -> None:
+    strange = tmp_path / "\udcff"
+    strange.mkdir()
+    look = "from actors.programs.control_group import open_system_group as look; look(frozenset())"
+    mounts = 'mount -t tmpfs none "$0" && exec "$1" -c "$2"'
+    command = ["unshare", "--mount", "sh", "-c", mounts, str(strange), sys.executable, look]
+    subprocess.run(command, check=True, timeout=20)
 
 
 def test_a_control_group_is_given_its_limits(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import Any, Final
 
 from actors.transport.channels.ring_extension import messages_before_ring
-from actors.transport.channels.spin import WINDOW, Spin
+from actors.transport.channels.spin import Spin
 from actors.transport.channels.thread_pair import OneWayQueue
 from actors.transport.wire.loop import ChannelLoop
 
@@ -97,7 +97,7 @@ class BellWatch:
             if not self._spin.allowed:
                 return False
         self._queue.receiver_awake = True
-        self._bell.watch(WINDOW)
+        self._bell.watch(self._spin.window)
         self._look_soon()
         return True
 

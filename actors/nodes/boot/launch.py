@@ -265,9 +265,12 @@ class LaunchContext:
 
 def _of_kernel() -> list[str]:
     own = Path("/proc/thread-self")
-    status = (own / "status").read_text().splitlines()
+    # A program's name, and the folder of a control group, are any bytes.
+    status = os.fsdecode((own / "status").read_bytes()).split("\n")
     found = [line for line in status if line.partition(":")[0] in _STATUS]
-    found += [(own / name).read_text() for name in ("limits", "cgroup", "oom_score_adj")]
+    found += [
+        os.fsdecode((own / name).read_bytes()) for name in ("limits", "cgroup", "oom_score_adj")
+    ]
     return [*found, str(os.getpriority(os.PRIO_PROCESS, 0))]
 
 

@@ -136,7 +136,9 @@ def _threads_in_dump(pid: int) -> set[str]:
     held = set()
     for task in Path(f"/proc/{pid}/task").iterdir():
         try:
-            lines = (task / "status").read_text(encoding="utf-8").splitlines()
+            lines = (
+                (task / "status").read_text(errors="replace").splitlines()
+            )  # a name is any bytes
         except (FileNotFoundError, ProcessLookupError):
             continue  # the thread has just ended
         masks = [line.split(":")[1] for line in lines if line.partition(":")[0] in _FIELDS]
