@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 
 import anyio
 
@@ -23,10 +24,12 @@ class LedgerOwner(Actor):
         self.context.tasks.start_soon(self._write)
 
     async def _write(self) -> None:
+        # Not the process's number, which in half an hour another process may have.
+        me = uuid.uuid4().hex
         fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         try:
             while True:
-                os.write(fd, f"{boot_time()} {os.getpid()}\n".encode())
+                os.write(fd, f"{boot_time()} {me}\n".encode())
                 await anyio.sleep(EVERY)
         finally:
             os.close(fd)

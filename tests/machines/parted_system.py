@@ -73,14 +73,14 @@ class PartedSystem:
             self.said.append(self._lines.get())
         return [facts for facts in self.said if facts.get("event") == kind]
 
-    def runs(self) -> list[tuple[int, float, float]]:
-        """Return who wrote the ledger: the process, its first time and its last, in the order of the first."""
-        runs: dict[int, tuple[float, float]] = {}
+    def runs(self) -> list[tuple[str, float, float]]:
+        """Return who wrote the ledger: each incarnation, its first time and its last, in the order of the first."""
+        runs: dict[str, tuple[float, float]] = {}
         for line in self._ledger.read_text(encoding="ascii").splitlines():
-            at, pid = line.split()
-            first, _ = runs.get(int(pid), (float(at), 0.0))
-            runs[int(pid)] = (first, float(at))
-        return sorted(((pid, *times) for pid, times in runs.items()), key=lambda run: run[1])
+            at, incarnation = line.split()
+            first, _ = runs.get(incarnation, (float(at), 0.0))
+            runs[incarnation] = (first, float(at))
+        return sorted(((name, *times) for name, times in runs.items()), key=lambda run: run[1])
 
     def overlaps(self) -> list[float]:
         """Return for how many seconds two incarnations ran beside each other, for each such pair."""
