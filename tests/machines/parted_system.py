@@ -74,7 +74,7 @@ class PartedSystem:
         return [facts for facts in self.said if facts.get("event") == kind]
 
     def runs(self) -> list[tuple[str, float, float]]:
-        """Return who wrote the ledger: each incarnation, its first time and its last, in the order of the first."""
+        """Return the incarnations that wrote the ledger, each with its first and its last time, in order."""
         runs: dict[str, tuple[float, float]] = {}
         for line in self._ledger.read_text(encoding="ascii").splitlines():
             at, incarnation = line.split()
