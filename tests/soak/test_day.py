@@ -34,7 +34,7 @@ HERE: Final = Path(__file__).parent
 GROWS: Final = 2 << 20
 """Bytes that the parent may have more in the last quarter than in the second.
 
-It keeps the last MiB of its log for `actors logs`, which takes twice that, and is full after some ten minutes.
+It keeps the last MiB of its log for `actors logs`, which takes twice that, and is full from the beginning.
 """
 DRAINED: Final = 30.0
 
@@ -42,6 +42,7 @@ APPLICATION: Final = """
 [nodes.web]
 count = 2
 [nodes.jobs]
+backoff = {{ first = 0.1, cap = 1.0 }}
 [children.tally]
 class = "tests.soak.day_app:Tally"
 on = "jobs"
@@ -58,7 +59,7 @@ command = ["/bin/sleep", "86400"]
 instances = 3
 budget = {{ restarts = 1000000, within = 1 }}
 [programs.talks]
-command = ["/bin/sh", "-c", "while :; do echo a line; echo a warning >&2; sleep 0.2; done"]
+command = ["/bin/sh", "-c", "seq -f 'line %g of what fills the log' 10000; while :; do echo a line; echo a warning >&2; sleep 0.2; done"]
 budget = {{ restarts = 1000000, within = 1 }}
 [programs.dies]
 command = ["/bin/sh", "-c", "echo about to die; sleep 3; exit 7"]

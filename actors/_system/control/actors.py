@@ -247,7 +247,10 @@ async def _any_node(core: Coordinator, on: str | None) -> Link:
 
 
 async def end_actors(core: Coordinator, pattern: str, verb: str) -> dict[str, Any]:
-    """Stop, restart or kill every actor that a name or a glob pattern means; return their names.
+    """Stop, restart or kill every actor that a name or a glob pattern means.
+
+    Returns:
+        their names, and by name why some have not ended, or are not back, within the time for that.
 
     Raises:
         InvalidSpec: it means none, or one that is not restarted.
@@ -262,14 +265,21 @@ async def end_actors(core: Coordinator, pattern: str, verb: str) -> dict[str, An
     if verb == "restart":
         for ref in found:
             _check_comes_back(core, ref)
-    with anyio.move_on_after(_ENDED_WITHIN) as limit:
+    late = {ref.uid: ref for ref in found}
+
+    async def end(ref: Ref[Any]) -> None:
+        await _end(core, ref, verb)
+        del late[ref.uid]
+
+    with anyio.move_on_after(_ENDED_WITHIN):
         async with anyio.create_task_group() as tasks:
             for ref in found:
-                tasks.start_soon(_end, core, ref, verb)
+                tasks.start_soon(end, ref)
     return {
         "verb": verb,
         "actors": sorted(ref.name for ref in found),
-        "in_time": not limit.cancelled_caught,
+        "late": {ref.name: _why_late(core, ref) for ref in late.values()},
+        "within": _ENDED_WITHIN,
     }
 
 
@@ -287,6 +297,22 @@ def _check_comes_back(core: Coordinator, ref: Ref[Any]) -> None:
         raise InvalidSpec(f"{ref.name} is a child of an actor of its node, which alone restarts it")
     if actor.restart is Restart.TEMPORARY:
         raise InvalidSpec(f"{ref.name} is TEMPORARY: its supervisor does not restart it")
+
+
+def _why_late(core: Coordinator, ref: Ref[Any]) -> str:
+    """Return what an actor waits for that should have ended, or be back."""
+    actor = core.supervised.get(ref.uid)
+    if actor is None or actor.running is not False:
+        return "has not ended"
+    node = actor.place
+    if isinstance(node, RemoteNode) and not node.ready:
+        row = next((one for one in core.tree.nodes.children() if one.name == node.name), None)
+        state = "is away" if row is None else f"is {row.state.value}"
+        again = row.due - anyio.current_time() if row is not None and row.due is not None else 0
+        return f"waits for {node.name}, which {state}" + (
+            f" for {again:.0f} s" if again > 0 else ""
+        )
+    return "waits for its next start"
 
 
 async def _end(core: Coordinator, ref: Ref[Any], verb: str) -> None:

@@ -21,6 +21,7 @@ from actors.cli.client.text import (
     as_event,
     as_groups,
     as_json,
+    as_late,
     as_log_line,
     as_message,
     as_nodes,
@@ -184,11 +185,8 @@ def _doctor(options: Namespace) -> None:
 def _ask_for(options: Namespace, op: str, *, timeout: float = _CHANGE_TIMEOUT) -> Any:
     """Have something done with a node, or with actors."""
     done = _ask(options, op, timeout=timeout, name=options.name, actor=options.actor)
-    if not done.get("in_time", True):
-        many = len(done["actors"])
-        raise CommandFailed(
-            f"{many} actors were told to {done['verb']}, and not all have ended yet"
-        )
+    if done.get("late"):
+        raise CommandFailed(as_late(done))
     return done
 
 

@@ -47,6 +47,7 @@ __all__ = [
     "as_event",
     "as_groups",
     "as_json",
+    "as_late",
     "as_log_line",
     "as_message",
     "as_nodes",
@@ -69,6 +70,8 @@ _WITH_LINES: Final = frozenset({"last_exit", "stack"})
 """Facts whose newlines are ours."""
 _MOST_FUNCTIONS: Final = 10
 """Functions of a profile that are listed."""
+_MOST_LATE: Final = 10
+"""Actors that are listed because they have not ended, or are not back."""
 _BELOW: Final = frozenset({"traceback", "exception", "stack"})
 """Facts of a record that stand below its line."""
 
@@ -175,6 +178,16 @@ def as_ended(done: dict[str, Any]) -> str:
         return f"node {node} {_OF_NODE[done['verb']]}"
     names = done["actors"]
     return f"{did} {len(names)} actor{'s' * (len(names) != 1)}: {', '.join(names)}"
+
+
+def as_late(done: dict[str, Any]) -> str:
+    """Return which actors a command could not wait for any longer, and why."""
+    done = _printable(done)
+    late, many = done["late"], len(done["actors"])
+    what = "not back" if done["verb"] == "restart" else "not gone"
+    those = "".join(f"\n  {name} {why}" for name, why in sorted(late.items())[:_MOST_LATE])
+    more = f"\n  and {len(late) - _MOST_LATE} more" if len(late) > _MOST_LATE else ""
+    return f"{len(late)} of {many} actors {what} after {done['within']:g} s:{those}{more}"
 
 
 _DONE: Final = {"stop": "stopped", "restart": "restarted", "kill": "killed"}

@@ -18,7 +18,7 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from actors.cli._failure import WRONG, CommandFailed
-from actors.cli.client.text import as_event, as_stacks
+from actors.cli.client.text import as_event, as_late, as_stacks
 from actors.cli.top.changes import Change, change, scaling
 from actors.cli.top.details import about_actor, about_row
 from actors.cli.top.layout import clip, fit, row_text
@@ -451,8 +451,10 @@ class Lists(Screen[None]):
         except CommandFailed as error:
             self._say(f"{asked.what}: {str(error).partition(chr(10))[0]}", "bad")
             return
-        late = isinstance(done, dict) and not done.get("in_time", True)
-        self._say(f"{asked.what}: {'not all have ended yet' if late else 'done'}")
+        late = isinstance(done, dict) and done.get("late")
+        self._say(
+            f"{asked.what}: {' '.join(as_late(done).split())}" if late else f"{asked.what}: done"
+        )
         self._wanted.set()
 
     # -- the rest ---------------------------------------------------------------------------------
