@@ -59,7 +59,10 @@ command = ["/bin/sleep", "86400"]
 instances = 3
 budget = {{ restarts = 1000000, within = 1 }}
 [programs.talks]
-command = ["/bin/sh", "-c", "seq -f 'line %g of what fills the log' 10000; while :; do echo a line; echo a warning >&2; sleep 0.2; done"]
+command = ["/bin/sh", "-c", \"\"\"
+seq -f 'line %g of what fills the log' 10000
+while :; do echo a line; echo a warning >&2; sleep 0.2; done
+\"\"\"]
 budget = {{ restarts = 1000000, within = 1 }}
 [programs.dies]
 command = ["/bin/sh", "-c", "echo about to die; sleep 3; exit 7"]
