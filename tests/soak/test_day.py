@@ -60,7 +60,8 @@ instances = 3
 budget = {{ restarts = 1000000, within = 1 }}
 [programs.talks]
 command = ["/bin/sh", "-c", \"\"\"
-seq -f 'line %g of what fills the log' 10000
+[ -e {filled} ] || seq -f 'line %g of what fills the log' 10000
+touch {filled}
 while :; do echo a line; echo a warning >&2; sleep 0.2; done
 \"\"\"]
 budget = {{ restarts = 1000000, within = 1 }}
@@ -233,7 +234,9 @@ def test_after_a_day_the_parent_has_what_it_had_and_nothing_was_lost(
     tmp_path: Path, short_folder: Path, free_tcp_port: int
 ) -> None:
     file = tmp_path / "actors.toml"
-    file.write_text(APPLICATION.format(python=sys.executable, port=free_tcp_port))
+    file.write_text(
+        APPLICATION.format(python=sys.executable, port=free_tcp_port, filled=tmp_path / "filled")
+    )
     print(f"DAY_SEED={SEED}")  # noqa: T201 - as above
     events: Counter[str] = Counter()
     errors: list[str] = []
