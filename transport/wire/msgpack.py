@@ -36,7 +36,7 @@ _READ: Final = 4096
 _BUFFER: Final = 4096
 """Bytes that a packer begins with; it keeps the most that it ever needed.
 
-msgpack's own 256 KiB, twice for each link, left holes in the heap: the parent grew by 17 MiB while 600 nodes ended.
+msgpack's own 256 KiB, twice for each link, left holes in the heap: 17 MiB of it after 600 nodes had ended.
 """
 _MOST_ITEMS: Final = 128 * 1024 * 1024
 """Of one container: msgpack makes room for as many as the container claims."""
