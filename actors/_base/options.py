@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from actors._base.errors import InvalidSpec
 from actors._base.suggestions import did_you_mean
 
 __all__ = [
+    "absolute_path",
     "check_ask_timeout",
     "check_machines",
     "check_patience",
@@ -18,6 +20,7 @@ __all__ = [
     "check_within",
     "env_problem",
     "host_and_port",
+    "kernel_text_problem",
 ]
 
 _LEAST: Final = 64 * 1024
@@ -137,8 +140,23 @@ def env_problem(key: object, value: object) -> str:
         return "must have names that are not empty and have no '='"
     if "\0" in key + value:
         return "cannot have a NUL in a name or value"
+    return kernel_text_problem(key + value)
+
+
+def absolute_path(path: str) -> str:
+    """Return *path* from the root on; unchanged if it is of the current folder and that is gone."""
     try:
-        os.fsencode(key + value)
+        return str(Path(path).absolute())
+    except FileNotFoundError:
+        return path
+
+
+def kernel_text_problem(text: str) -> str:
+    """Return why the kernel cannot be given *text*, in a path or as an argument, or nothing."""
+    if "\0" in text:
+        return "cannot have a NUL"
+    try:
+        os.fsencode(text)
     except UnicodeEncodeError:
         return "must be text that the file system's encoding can say"
     return ""

@@ -121,7 +121,7 @@ async def _call(address: tuple[str, int], call: _Call, within: float) -> TlsSess
     host, port = address
     try:
         with fail_after(within):
-            found = await getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found = await _looked_up(host, port)
             pauses = Pauses(_PAUSE, _LONGEST_PAUSE)
             while True:
                 try:
@@ -131,6 +131,13 @@ async def _call(address: tuple[str, int], call: _Call, within: float) -> TlsSess
                 await sleep(pauses.next())
     except OSError as error:
         raise call.failed(address, error, within) from error
+
+
+async def _looked_up(host: str, port: int) -> list[Any]:
+    try:
+        return await getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError as error:
+        raise OSError(f"no host is called {host!r}") from error
 
 
 # ------------------------------------------------------------ the steps

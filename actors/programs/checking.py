@@ -49,7 +49,7 @@ async def checked(
                 return await _command(target, timeout, loop, threads, options, env)
             async with await anyio.connect_tcp(target.host, target.port) as stream:
                 return "" if target.kind == "tcp" else await _http(target, stream)
-        except (OSError, anyio.BrokenResourceError) as error:
+        except (OSError, UnicodeError, anyio.BrokenResourceError) as error:
             return f"{target}: {_reason(error)}"
     return _late(target, timeout)
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from actors._base.errors import InvalidSpec
+from actors._base.options import kernel_text_problem
 
 __all__ = ["check_command", "command_problem", "filled"]
 
@@ -31,8 +32,8 @@ def check_command(where: str, option: str, command: object) -> tuple[str, ...]:
     for argument in command:
         if not isinstance(argument, str | os.PathLike):
             raise InvalidSpec(f"{where}: {option} has texts and paths, got {argument!r}")
-        if "\0" in os.fspath(argument):
-            raise InvalidSpec(f"{where}: {option} cannot have a NUL, got {argument!r}")
+        if problem := kernel_text_problem(str(os.fspath(argument))):
+            raise InvalidSpec(f"{where}: {option} {problem}, got {argument!r}")
     arguments = tuple(str(os.fspath(argument)) for argument in command)
     if not arguments[0]:
         raise InvalidSpec(f"{where}: {option} names no program: {list(arguments)!r}")

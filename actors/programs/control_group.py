@@ -117,7 +117,8 @@ class SystemGroup:
         Raises:
             OSError: the kernel refuses.
         """
-        group = ControlGroup(self.folder / name)
+        # A name is any letters; in some locales a path has only those of ASCII as text.
+        group = ControlGroup(self.folder / os.fsdecode(name.encode()))
         group.folder.mkdir()
         if max_memory is not None and "memory" in self.controllers:
             (group.folder / "memory.max").write_text(str(max_memory))

@@ -6,6 +6,7 @@ programs.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Final
 
@@ -39,5 +40,6 @@ def environment(
     inherited = own_environment()
     for name in _NOT_PASSED_ON:
         inherited.pop(name, None)
-    told = {"ACTORS_PROGRAM": instance, "ACTORS_SLOT": str(slot)}
+    # A name is any letters; in some locales a variable has only those of ASCII as text.
+    told = {"ACTORS_PROGRAM": os.fsdecode(instance.encode()), "ACTORS_SLOT": str(slot)}
     return {**inherited, **account, **told, **own, RUN_VARIABLE: run}

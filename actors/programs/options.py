@@ -7,12 +7,11 @@ import os
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
 from actors._base.errors import InvalidSpec
-from actors._base.options import env_problem
+from actors._base.options import absolute_path, env_problem, kernel_text_problem
 from actors.programs.account import Account, account_of
 from actors.programs.command import check_command, command_problem, filled
 from actors.programs.environment import environment
@@ -94,7 +93,7 @@ class ProgramOptions:
 
     def problem(self, slot: int) -> str:
         """Return why the instance in *slot* cannot be started, or an empty text."""
-        if self.cwd is not None and not Path(self.cwd).is_dir():
+        if self.cwd is not None and not os.path.isdir(self.cwd):  # noqa: PTH112 - Path's raises for a long one
             return f"there is no folder {self.cwd!r}, its cwd"
         env = self.environment(slot, "")
         return command_problem(self.arguments(slot)[0], self.cwd, env)
@@ -200,7 +199,9 @@ def _cwd(where: str, cwd: object) -> str | None:
         return None
     if not isinstance(cwd, str | os.PathLike) or not isinstance(os.fspath(cwd), str):
         raise InvalidSpec(f"{where}: cwd must be the path of a folder, got {cwd!r}")
-    return str(Path(os.fspath(cwd)).absolute())
+    if problem := kernel_text_problem(os.fspath(cwd)):
+        raise InvalidSpec(f"{where}: cwd {problem}, got {cwd!r}")
+    return absolute_path(os.fspath(cwd))
 
 
 def _signal(where: str, name: object) -> signal.Signals:

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import os
 import pickle
 import socket
 from collections.abc import Awaitable, Callable
@@ -30,7 +31,7 @@ from actors.routing import (
     query,
     sni,
 )
-from actors.routing.listen.address import beyond_loopback
+from actors.routing.listen.address import Unix, beyond_loopback
 from actors.routing.listen.bind import bind, release, where_of
 from tests.routing.certificates import Certified
 
@@ -122,6 +123,14 @@ def inner() -> Callable[[object], Awaitable[None]]:
         (lambda: listen("a:b", backlog=0), "backlog must be a whole number from 1 up, got 0"),
         (lambda: listen("a:b", max_pending=True), "max_pending must be a whole number from 1 up"),
         (lambda: listen("a:b", max_connections=0), "max_connections must be a whole number"),
+        (
+            lambda: listen("a:b", certfile="/a\0b"),
+            "certfile '/a\\x00b' cannot be read: embedded null",
+        ),
+        (
+            lambda: listen("a:b", certfile="/\ud800"),
+            "certfile '/\\ud800' cannot be read: 'utf-8' codec",
+        ),
         (lambda: listen("a:b", max_peeking=1.5), "max_peeking must be a whole number"),  # type: ignore[arg-type]
     ],
 )
@@ -149,12 +158,27 @@ def test_a_wrong_listener_is_one_clear_error(make: Callable[[], object], message
         ("[]:80", "got address '[]:80'"),
         ("unix:rel", "a Unix address is \"unix:/absolute/path\", got 'unix:rel'"),
         ("unix:/" + "x" * 120, "a Unix path has at most 107 bytes"),
+        ("unix:/a\0b", "a Unix path cannot have a NUL, got 'unix:/a\\x00b'"),
+        ("unix:/\ud800", "a Unix path must be text that the file system's encoding can say"),
     ],
 )
 def test_a_wrong_address_is_one_clear_error(address: str, message: str) -> None:
     with pytest.raises(BadListener) as caught:
         listen("a:b", address)
     assert message in str(caught.value)
+
+
+def test_a_unix_path_has_any_bytes(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"\xff.sock")
+    with contextlib.closing(bind(listen("a:b", f"unix:{path}"))) as listening:
+        assert where_of(listening) == Unix(str(path))
+
+
+@pytest.mark.parametrize("host", ["\udcff", "a..b", "x" * 64])
+def test_a_host_that_no_name_server_can_be_asked_for_is_named(host: str) -> None:
+    with pytest.raises(ListenFailed) as caught:
+        bind(listen("a:b", f"{host}:0"))
+    assert f"no host is called {host!r}" in str(caught.value)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "localhost"])

@@ -81,9 +81,10 @@ def _own_address(text: str) -> str:
         family, kind, proto, _, address = found[0]
         with socket.socket(family, kind, proto) as sock:
             sock.bind(address)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # UnicodeError: no host can be called that
+        reason = getattr(error, "strerror", None) or error
         raise CommandFailed(
-            f"--address must be an address of this machine, got {text!r}: {error.strerror}", WRONG
+            f"--address must be an address of this machine, got {text!r}: {reason}", WRONG
         ) from error
     return text
 

@@ -5,11 +5,13 @@ Rule 1: parsing only; nothing is resolved and nothing is bound.
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final, TypeAlias
 
+from actors._base.options import kernel_text_problem
 from actors.routing.errors import BadListener
 
 __all__ = ["Inet", "InheritedSocket", "Udp", "Unix", "Where", "beyond_loopback", "parse_address"]
@@ -123,9 +125,11 @@ def _host(host: str, text: str) -> str:
 
 def _unix(text: str) -> Unix:
     path = text.removeprefix("unix:")
-    if not path.startswith("/") or "\0" in path:
+    if not path.startswith("/"):
         raise BadListener(f'a Unix address is "unix:/absolute/path", got {text!r}')
-    if len(path.encode()) > _LONGEST_PATH:
+    if problem := kernel_text_problem(path):
+        raise BadListener(f"a Unix path {problem}, got {text!r}")
+    if len(os.fsencode(path)) > _LONGEST_PATH:
         raise BadListener(f"a Unix path has at most {_LONGEST_PATH} bytes, got {text!r}")
     return Unix(path)
 

@@ -157,7 +157,12 @@ def _failed(address: str, error: OSError) -> ListenFailed:
 
 
 def _inet(where: Inet, kind: socket.SocketKind) -> socket.socket:
-    found = socket.getaddrinfo(where.host, where.port, type=kind, flags=socket.AI_PASSIVE)
+    try:
+        found = socket.getaddrinfo(where.host, where.port, type=kind, flags=socket.AI_PASSIVE)
+    except (
+        UnicodeError
+    ) as error:  # a part of it is empty or too long, or is no text for a name server
+        raise OSError(errno.EINVAL, f"no host is called {where.host!r}") from error
     family, _, _, _, address = found[0]
     made = socket.socket(family, kind)
     try:

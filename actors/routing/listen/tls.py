@@ -18,6 +18,7 @@ import anyio
 from anyio.abc import ByteStream
 from anyio.streams.tls import TLSStream
 
+from actors._base.options import absolute_path
 from actors.routing.errors import BadListener
 from actors.routing.events import TlsReloaded, TlsReloadFailed
 from actors.routing.interfaces import Report
@@ -147,11 +148,11 @@ def checked_tls(
     if client_certs not in get_args(ClientCerts):
         raise BadListener(f"client_certs must be required or optional, got {client_certs!r}")
     made = Tls(
-        certfile=str(Path(certfile).absolute()),
-        keyfile=str(Path(keyfile or certfile).absolute()),
+        certfile=absolute_path(certfile),
+        keyfile=absolute_path(keyfile or certfile),
         password=password,
         handshake_timeout=handshake_timeout,
-        client_ca=None if client_ca is None else str(Path(client_ca).absolute()),
+        client_ca=None if client_ca is None else absolute_path(client_ca),
         client_certs=client_certs,
         ciphers=ciphers,
     )
@@ -243,8 +244,9 @@ def _check_readable(name: str, path: str) -> None:
     try:
         with Path(path).open("rb"):
             return
-    except OSError as error:
-        raise BadListener(f"{name} {path!r} cannot be read: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # ValueError: no file can be called that
+        reason = getattr(error, "strerror", None) or error
+        raise BadListener(f"{name} {path!r} cannot be read: {reason}") from error
 
 
 def _version(path: str) -> tuple[int, int, int] | None:
