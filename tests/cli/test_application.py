@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -179,6 +180,62 @@ def test_the_process_of_the_system_imports_no_class_of_the_file(runtime: Path, f
         assert str(system.event("node ready")["pid"]) in imported
         assert str(system.pid) not in imported
         assert system.end(signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize(
+    "does", ["sys.stderr = None", "sys.stdout.close()", "sys.stdout = object()"]
+)
+def test_a_module_may_do_to_the_standard_streams_what_it_likes(
+    runtime: Path, file: Path, does: str
+) -> None:
+    (runtime / "does.py").write_text(f"import sys\nfrom asked import Counter\n{does}\n")
+    rewrite(file, "asked:Counter", "does:Counter")
+    rewrite(file, 'kind = "thread"\n', "")
+    with running(runtime, "run", str(file), ready="system ready") as system:
+        assert system.end(signal.SIGTERM) == 0
+
+
+FORKS = """
+import os, time
+from asked import Counter
+
+if os.fork() == 0:
+    with open(os.path.join(os.path.dirname(__file__), f"{os.getpid()}.pid"), "w"):
+        time.sleep(60)
+    os._exit(0)
+"""
+
+
+def test_a_process_that_a_module_starts_when_it_is_imported_holds_nothing_up(
+    runtime: Path, file: Path
+) -> None:
+    (runtime / "does.py").write_text(FORKS)
+    rewrite(file, "asked:Counter", "does:Counter")
+    rewrite(file, 'kind = "thread"\n', "")
+    try:
+        with running(runtime, "run", str(file), ready="system ready") as system:
+            assert system.end(signal.SIGTERM) == 0
+    finally:
+        for started in runtime.glob("*.pid"):
+            with suppress(ProcessLookupError):  # it ended with its node
+                os.kill(int(started.stem), signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    "does, told",
+    [
+        ("raise KeyboardInterrupt", "cannot be imported: KeyboardInterrupt()"),
+        ("os._exit(5)", "the process that did it ended with 5, and had not said how it went"),
+    ],
+)
+def test_a_module_that_does_not_let_itself_be_imported_is_one_error(
+    runtime: Path, file: Path, does: str, told: str
+) -> None:
+    (runtime / "does.py").write_text(f"import os\n{does}\n")
+    rewrite(file, "asked:Counter", "does:Counter")
+    done = run_command(runtime, "run", str(file))
+    assert done.returncode == 1
+    assert told in error_of(done.stderr, "actors run")
 
 
 def test_a_folder_without_a_file_and_a_profile_without_one_are_one_error(runtime: Path) -> None:

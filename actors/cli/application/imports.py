@@ -9,10 +9,12 @@ from __future__ import annotations
 import functools
 import json
 import os
+import select
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from typing import Any
+from io import FileIO
+from typing import Any, Final
 
 from actors._base.errors import InvalidSpec
 from actors._system.application import BadField, Path
@@ -23,6 +25,10 @@ from actors.cli.application.file import ApplicationFile
 from actors.cli.target import import_attribute
 
 __all__ = ["check_imports", "in_fork"]
+
+_CHUNK: Final = 64 * 1024
+_PAUSE: Final = 50
+"""Milliseconds between two looks at whether the process has ended."""
 
 
 def check_imports(file: ApplicationFile, *, applications: bool) -> None:
@@ -84,21 +90,42 @@ def in_fork(check: Callable[[], object]) -> None:
     Raises:
         CommandFailed: *check* raised it, or the process did not get to its end.
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
+    _flush()
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
         _report(check, writing)
     os.close(writing)
-    with os.fdopen(reading, "rb") as pipe:
-        said = pipe.read()
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    with os.fdopen(reading, "rb", buffering=0) as pipe:
+        said, status = _said(pipe, pid)
     if not said:
-        raise CommandFailed(f"what the file names cannot be imported: that ended with {status}")
+        raise CommandFailed(
+            f"what the file names cannot be imported: the process that did it ended with {status}, "
+            "and had not said how it went"
+        )
     error = json.loads(said)
     if error is not None:
         raise CommandFailed(*error)
+
+
+def _said(pipe: FileIO, pid: int) -> tuple[bytes, int]:
+    """Return what the process has said, and its exit code; what it has started may hold the pipe for longer."""
+    poll = select.poll()
+    poll.register(pipe, select.POLLIN)
+    said, ended, status = b"", 0, 0
+    while not said.endswith(b"\n"):
+        if not ended:
+            ended, status = os.waitpid(pid, os.WNOHANG)
+        if poll.poll(0 if ended else _PAUSE):
+            data = pipe.read(_CHUNK)
+            said += data
+            if not data:
+                break
+        elif ended:
+            break
+    if not ended:
+        _, status = os.waitpid(pid, 0)
+    return said, os.waitstatus_to_exitcode(status)
 
 
 def _report(check: Callable[[], object], writing: int) -> None:
@@ -109,7 +136,14 @@ def _report(check: Callable[[], object], writing: int) -> None:
             check()
         except CommandFailed as error:
             said = [str(error), error.code]
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os.write(writing, json.dumps(said).encode())
+        except BaseException as error:  # noqa: BLE001 - the parent is told
+            said = [f"what the file names cannot be imported: {error!r}"]
+        os.write(writing, json.dumps(said).encode() + b"\n")
+    _flush()
     os._exit(0)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):  # they may be the user's own, closed or None
+            stream.flush()
