@@ -166,12 +166,12 @@ def test_a_connection_of_its_own_for_each_request(capsys: pytest.CaptureFixture[
         connection.sendall(OK)
 
     with server(serve) as url:
-        options = ["--rate", "50", "--seconds", "0.1", "--closing", "--data", "abc"]
+        options = ["--rate", "50", "--seconds", "0.1", "--closing", "--data", "ab\udcff"]
         found = figures(capsys, url, *options, "--header", "X-Key: 1")
     assert found["answered"] == 5
     assert len(connections) == 5
     assert connections[0].startswith(b"POST / HTTP/1.1\r\nHost: 127.0.0.1:")
-    assert b"\r\nX-Key: 1\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc" in connections[0]
+    assert b"\r\nX-Key: 1\r\nContent-Length: 3\r\nConnection: close\r\n\r\nab\xff" in connections[0]
 
 
 @pytest.mark.parametrize(
@@ -186,6 +186,10 @@ def test_a_connection_of_its_own_for_each_request(capsys: pytest.CaptureFixture[
         (["http://h/", "--header", "key"], "--header is 'NAME: VALUE', got 'key'"),
         (["http://h/", "--method", "G ET"], "--method is a word such as PUT, got 'G ET'"),
         (["ws://h/", "--closing"], "messages over WebSockets have no --method and no --closing"),
+        (
+            ["ws://h/", "--data", "\udcff"],
+            "a message over WebSockets is UTF-8, got --data '\\udcff'",
+        ),
         (["http://h/", "--rate", "1e9", "--seconds", "60"], "--rate times --seconds is at most"),
     ],
 )

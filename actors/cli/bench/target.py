@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from dataclasses import dataclass, field
 from typing import Final
@@ -93,11 +94,22 @@ class Target:
             method=_checked_method(method or ("POST" if data else "GET")),
             path=path,
             headers=tuple(map(_header, headers or ())),
-            data=data.encode(),
+            data=_data(data, text=websocket),
             websocket=websocket,
             tls=_tls(insecure=insecure) if parts.scheme in {"https", "wss"} else None,
             closing=closing,
         )
+
+
+def _data(typed: str, *, text: bool) -> bytes:
+    """Return the bytes that were typed; those of a message over WebSockets must be text."""
+    data = os.fsencode(typed)
+    try:
+        data.decode("utf-8" if text else "latin-1")
+    except UnicodeDecodeError as error:
+        what = f"a message over WebSockets is UTF-8, got --data {typed!r}"
+        raise CommandFailed(what, WRONG) from error
+    return data
 
 
 def _checked_method(method: str) -> str:
