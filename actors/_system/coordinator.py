@@ -7,13 +7,13 @@ and waiting sender when a node gets ready, drains or ends.
 from __future__ import annotations
 
 import itertools
-import sys
 from contextlib import ExitStack
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 from actors._base.errors import NodeDown
+from actors._base.import_path import import_path
 from actors._base.run_loop import new_task_group
 from actors._messaging.blocking_ref import ThreadPortal
 from actors._messaging.deadlock import all_waiting
@@ -277,7 +277,7 @@ class Coordinator(SystemState):
         """Return the part of a node's configuration that is the same for all nodes."""
         return {
             "parent": self.host.name,
-            "path": _path(),
+            "path": import_path(),
             "main": describe_main(),
             "topics": self.topic_directory.table(),
             "propagate": list(self.topology.propagate),
@@ -298,7 +298,7 @@ class Coordinator(SystemState):
 
     def share_names(self) -> None:
         """Tell process nodes what has changed since they were told: `sys.path`, and what was typed here."""
-        path = _path()
+        path = import_path()
         for run in self.runs.values():
             if run.path is not None and run.path != path and run.link is not None:
                 run.path = path
@@ -590,9 +590,3 @@ class Coordinator(SystemState):
     async def _new_child_actors(self, name: str) -> ChildActors:
         assert self.local is not None
         return await ChildActors(self.host, self.local, name, self.tasks).open()
-
-
-def _path() -> list[str]:
-    """Return where this process looks for modules; Python itself ignores entries that are no text."""
-    entries: list[Any] = sys.path
-    return [entry or "." for entry in entries if isinstance(entry, str)]

@@ -9,11 +9,13 @@ the others.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 from actors._base.platform import open_standard_descriptors
@@ -25,6 +27,8 @@ from actors.cli.client import COMMANDS as CLIENT_COMMANDS
 __all__ = ["main"]
 
 _INTERRUPTED: Final = 130
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Where the output goes, there is no room for it."""
 _NEWLINE: Final = "\n"
 _LOGGING: Final = ("join", "run", "serve")
 """The commands whose output is the log of a system, or of an agent."""
@@ -47,11 +51,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output has closed it. Redirect it, so that the interpreter's own flush
-        # at exit does not fail as well.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
+        return FAILED
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        _drop_output()
+        full = CommandFailed(f"the output cannot be written: {error.strerror}")
+        with suppress(OSError):
+            print(_message(arguments, full), file=sys.stderr)
         return FAILED
     return 0
+
+
+def _drop_output() -> None:
+    """Have what is still to be written go nowhere: the interpreter's own flush at its end would fail, too."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run_command(arguments: Sequence[str]) -> None:

@@ -13,16 +13,29 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
+from actors._base.options import absolute_path
 from actors._base.slow_imports import timed_import
 from actors._base.suggestions import did_you_mean
 from actors._base.user_traceback import is_ours
 from actors._system.topology import Topology
 from actors.cli._failure import WRONG, CommandFailed
 
-__all__ = ["import_attribute", "import_from_here", "load_topology"]
+__all__ = ["current_folder", "import_attribute", "import_from_here", "load_topology"]
 
 _PACKAGE: Final = Path(__file__).parents[1]
 _LONGEST_REPR: Final = 80
+
+
+def current_folder() -> Path:
+    """Return the current folder.
+
+    Raises:
+        CommandFailed: it was removed.
+    """
+    try:
+        return Path.cwd()
+    except FileNotFoundError as error:
+        raise CommandFailed("the current folder is gone: go to one that is there") from error
 
 
 def import_from_here(folder: str | None = None) -> None:
@@ -32,7 +45,7 @@ def import_from_here(folder: str | None = None) -> None:
         CommandFailed: there is no such folder, or a module there is named `actors`: nodes would import
             it instead of this package.
     """
-    here = Path.cwd() if folder is None else Path(folder).absolute()
+    here = current_folder() if folder is None else Path(absolute_path(folder))
     if not here.is_dir():
         raise CommandFailed(f"--app-dir {folder}: there is no such folder", WRONG)
     for found in (here / "actors.py", here / "actors" / "__init__.py"):

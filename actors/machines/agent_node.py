@@ -5,10 +5,10 @@ Rule: output is bounded: what the parent does not take in time is dropped, and c
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from actors._base.errors import BootFailed
+from actors._base.import_path import import_path
 from actors._remoting.link_aside import AsideHost
 from actors._remoting.router_node import LinkedRouterNode
 from actors.nodes import (
@@ -132,8 +132,7 @@ class AgentNode:
         child.read(_Records(self), _Output(self))
         if self._wanted["each_cpu"]:
             config["process"]["cpus"] = cpus_of_slot(self._wanted["slot"])
-        entries: list[Any] = sys.path
-        config["path"] = [entry or "." for entry in entries if isinstance(entry, str)]
+        config["path"] = import_path()
         config["argv"] = [self._name]
         own = {} if config["link"]["material"] else {"material": keeper.material}
         config["link"] |= {**keeper.reach, **own}

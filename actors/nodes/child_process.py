@@ -12,13 +12,13 @@ import signal
 import socket
 import sys
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from anyio import CancelScope, Lock, sleep
 
 from actors._base.errors import ActorsError, BootFailed
 from actors._base.log import as_terminal
+from actors._base.options import absolute_path
 from actors.nodes.boot.descriptors import NodePipes, end_with
 from actors.nodes.boot.launch import PARENTS_PATH, interpreter_problem
 from actors.nodes.boot.output import LinesReader
@@ -305,9 +305,10 @@ def common_environment() -> dict[str, str]:
     """Return the variables that every node is given by the process that starts it."""
     # The node finds this package by our sys.path; it restores its own PYTHONPATH at once.
     entries: list[Any] = sys.path
-    paths = [entry or str(Path.cwd()) for entry in entries if isinstance(entry, str)]
+    paths = [entry or absolute_path("") for entry in entries if isinstance(entry, str)]
     common = {
-        "PYTHONPATH": os.pathsep.join(paths),
+        # Where the current folder is gone, Python could not start with a name for it.
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         PARENTS_PATH: os.environ.get("PYTHONPATH", ""),
     }
     if "ACTORS_LOG_FORMAT" not in os.environ:

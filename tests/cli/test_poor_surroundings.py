@@ -10,7 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.running_command import HERE, PATIENCE, command, environment, run_here, running
+from tests.cli.running_command import (
+    HERE,
+    PATIENCE,
+    command,
+    environment,
+    run_command,
+    run_here,
+    running,
+)
 
 PROGRAM = """
 import os, sys
@@ -131,3 +139,100 @@ def test_where_the_place_of_the_socket_is_taken_a_system_runs_and_says_so(runtim
     process.terminate()
     process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
+
+
+ODD_FILE = """
+[nodes."wéb"]
+[children."zähler"]
+class = "words:Counter"
+on = "wéb"
+[programs."wärter"]
+command = ["sh", "-c", "echo i am $$ACTORS_PROGRAM; exec sleep 60"]
+"""
+ODD_MODULE = """
+import actors
+
+class Counter(actors.Actor):
+    async def add(self, by: int) -> int:
+        return by + 1
+"""
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+def test_in_a_locale_of_ascii_names_are_what_they_are_elsewhere(
+    runtime: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "words.py").write_text(ODD_MODULE)
+    file = tmp_path / "actors.toml"
+    file.write_text(ODD_FILE, encoding="utf-8")
+    with running(runtime, "run", str(file), env=ASCII, ready="system ready") as system:
+        system.line("i am wärter/0")
+        asked = run_command(runtime, "ask", "zähler", "add", "2", env=ASCII)
+        assert (asked.stdout, asked.stderr) == ("3\n", "")
+        shown = run_command(runtime, "ps", env=ASCII)
+        assert "w\\xe9b/0" in shown.stdout
+        assert run_command(runtime, "kill", "wéb/0", env=ASCII).returncode == 0
+        unknown = run_command(runtime, "state", "ungezähmt", env=ASCII)
+        assert unknown.stderr == "actors state: error: there is no actor 'ungez\\xe4hmt'\n"
+        assert system.end(signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize("words", [["--version"], ["schema"]])
+def test_output_for_which_there_is_no_room_is_one_error(runtime: Path, words: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            command(*words),
+            env=environment(runtime),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.endswith("the output cannot be written: No space left on device\n")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("words", ["run some:topology", "serve some:app"])
+def test_a_command_in_a_folder_that_was_removed_says_so(
+    runtime: Path, tmp_path: Path, words: str
+) -> None:
+    done = _without_a_folder(runtime, tmp_path, command(*words.split()))
+    assert done.returncode == 1
+    assert done.stderr.endswith("error: the current folder is gone: go to one that is there\n")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_program_in_a_folder_that_was_removed_has_nodes(runtime: Path, tmp_path: Path) -> None:
+    text = """
+import actors
+
+async def main():
+    async with actors.System(actors.Topology(nodes=[actors.nodes("web")])):
+        print("it runs")
+    try:
+        actors.program("true", ["true"], cwd="below")
+    except actors.errors.InvalidSpec as error:
+        print(error)
+
+actors.run(main)
+"""
+    done = _without_a_folder(runtime, tmp_path, [sys.executable, "-c", text])
+    assert done.stdout == "it runs\nprogram('true'): there is no folder 'below', its cwd\n", (
+        done.stderr
+    )
+
+
+def _without_a_folder(
+    runtime: Path, tmp_path: Path, words: list[str]
+) -> subprocess.CompletedProcess[str]:
+    script = f"mkdir gone; cd gone; rmdir ../gone; exec {shlex.join(words)}"
+    return subprocess.run(
+        ["/bin/sh", "-c", script],
+        cwd=tmp_path,
+        env=environment(runtime),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )

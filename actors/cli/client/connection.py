@@ -61,7 +61,8 @@ class ControlConnection:
         """
         self._sock.settimeout(timeout)
         try:
-            self._sock.sendall(json.dumps({"op": op, **arguments}).encode() + b"\n")
+            request = {"op": op, **_as_typed(arguments)}
+            self._sock.sendall(json.dumps(request).encode() + b"\n")
             reply = json.loads(self._read_line())
         except TimeoutError as error:
             raise CommandFailed(
@@ -199,6 +200,17 @@ class ControlConnection:
     def _left(self, process: int, seconds: float) -> bool:
         """Whether the system has ended in its program, which may go on."""
         return self._process_ended(process, seconds) or not self._socket_file.exists()
+
+
+def _as_typed(value: Any) -> Any:
+    """Return arguments of a command with their letters, which in some locales were read byte by byte."""
+    if isinstance(value, str):
+        with suppress(UnicodeError):  # they are no text, and the system has nothing of that name
+            return os.fsencode(value).decode()
+        return value
+    if isinstance(value, dict):
+        return {_as_typed(key): _as_typed(item) for key, item in value.items()}
+    return [_as_typed(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def connect(which: int | str | None) -> ControlConnection:

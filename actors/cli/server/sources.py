@@ -23,6 +23,7 @@ import anyio.to_thread
 from actors.cli._failure import WRONG, CommandFailed
 from actors.cli.server import file_notices
 from actors.cli.server.source_filter import SourceFilter
+from actors.cli.target import current_folder
 
 __all__ = ["Sources", "Stamps", "roots_of", "watched_sources"]
 
@@ -40,7 +41,7 @@ _SETTLE_TIME: Final = 0.1
 
 def roots_of(module: str) -> list[Path]:
     """Return the current folder, and where the package of *module* is if elsewhere; nothing is imported."""
-    roots = [Path.cwd()]
+    roots = [current_folder()]
     spec = find_spec(module.partition(".")[0])
     if spec is not None:
         for place in spec.submodule_search_locations or filter(None, [spec.origin]):
