@@ -162,6 +162,20 @@ async def test_a_program_may_have_a_name_of_any_bytes() -> None:
             assert (await resident.ask(ProcessInspector.process))["forked"]
 
 
+async def test_variables_are_passed_on_byte_by_byte_to_nodes_of_another_locale(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    variables = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "COLOUR": "日\udcff"}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    async with running_system(Topology(nodes=[nodes("web")])) as system:
+        resident = await _resident(system, "web")
+        with anyio.fail_after(PATIENCE):
+            assert (await resident.ask(ProcessInspector.process))["forked"]
+            has = await resident.ask(ProcessInspector.surroundings)
+    assert os.fsencode(has["colour"]) == "日".encode() + b"\xff"
+
+
 async def test_a_long_name_is_cut_between_two_characters() -> None:
     async with running_system(Topology(nodes=[nodes("abcdefgé")])) as system:
         resident = await _resident(system, "abcdefgé")

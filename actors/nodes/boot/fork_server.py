@@ -142,7 +142,11 @@ class ForkServer:
 
     def _request(self, launch: Launch, cwd: int) -> None:
         facts = {
-            "env": launch.environment(),
+            # As bytes: it may have been started in another locale, in which they are other letters, or none.
+            "env": {
+                os.fsencode(name).decode("latin-1"): os.fsencode(value).decode("latin-1")
+                for name, value in launch.environment().items()
+            },
             "title": launch.title,
             "imports": launch.imports,
         }

@@ -192,11 +192,14 @@ def _change_environment(changed: Mapping[str, str | None]) -> None:
 
 
 def _take_environment(env: dict[str, str]) -> None:
-    for name in os.environ.keys() - env.keys():
-        del os.environ[name]
-    for name, value in env.items():
-        if os.environ.get(name) != value:
-            os.environ[name] = value
+    """Have the variables *env*, whose letters are bytes, and no others."""
+    wanted = {name.encode("latin-1"): value.encode("latin-1") for name, value in env.items()}
+    own = os.environb
+    for name in own.keys() - wanted.keys():
+        del own[name]
+    for name, value in wanted.items():
+        if own.get(name) != value:
+            own[name] = value
     time.tzset()
 
 
