@@ -67,5 +67,5 @@ class Admin:
             keyfile=self.keyfile,
             max_connections=_CONNECTIONS,
             name=ADMIN_GROUP,
-            uds_permissions=0o600 if self.address.startswith("unix:") else None,
+            uds_permissions=0o600 if str(self.address).startswith("unix:") else None,
         )

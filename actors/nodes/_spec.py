@@ -88,7 +88,8 @@ class NodesSpec:
     spread: bool = False
 
     def __post_init__(self) -> None:
-        if not self.name or not self.name.replace("-", "").replace("_", "").isalnum():
+        called: object = self.name
+        if type(called) is not str or not called.replace("-", "").replace("_", "").isalnum():
             raise InvalidSpec(
                 f"a group of nodes is named with letters, digits, - and _; got {self.name!r}"
             )
@@ -186,7 +187,7 @@ class NodesSpec:
     def _check_rights(self) -> None:
         """Check what a process takes on before it runs anything of the user."""
         self._require(
-            self.cpus in {None, "each"}, f"cpus must be 'each' or None, got {self.cpus!r}"
+            self.cpus in (None, "each"), f"cpus must be 'each' or None, got {self.cpus!r}"
         )
         for name in ("user", "cgroup"):
             given: object = getattr(self, name)

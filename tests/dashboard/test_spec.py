@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,6 +30,13 @@ def test_on_this_machine_it_does_not(address: str) -> None:
 def test_what_is_no_address_is_refused_by_name(bad: str) -> None:
     with pytest.raises(ActorsError) as error:
         Topology(admin=bad)
+    assert repr(bad) in str(error.value)
+
+
+@pytest.mark.parametrize("bad", [9000, b"unix:/a", ["127.0.0.1:0"]])
+def test_an_address_that_is_no_text_is_refused_by_name(bad: Any) -> None:
+    with pytest.raises(ActorsError) as error:
+        Admin(bad)
     assert repr(bad) in str(error.value)
 
 

@@ -137,6 +137,7 @@ async def test_a_group_is_scaled_by_hand_within_its_range_only() -> None:
         ({"max": 2.5}, "max must be a whole number from min=1 to 1024, got 2.5"),
         ({"count": 5, "max": 4, "min": 1}, "count=5 is more than max=4"),
         ({"cpus": "all"}, "cpus must be 'each' or None, got 'all'"),
+        ({"cpus": ["each"]}, "cpus must be 'each' or None, got \\['each'\\]"),
         ({"user": ""}, "user must be text that is not empty or None, got ''"),
         ({"cgroup": 3}, "cgroup must be text that is not empty or None, got 3"),
         ({"rlimits": {"files": 1}}, "rlimits has no 'files' here; it has "),

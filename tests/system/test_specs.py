@@ -32,6 +32,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: nodes(""),
         "a group of nodes is named with letters, digits, - and _",
     ),
+    "nodes: a list": (lambda: nodes(["web"]), "named with letters, digits, - and _; got ['web']"),  # type: ignore[arg-type] # that is the test
     "nodes: a slash": (lambda: nodes("web/0"), "named with letters, digits, - and _; got 'web/0'"),
     "nodes: count 0": (
         lambda: nodes("web", count=0),
