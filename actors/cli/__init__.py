@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _drop_output()
         return FAILED
     except OSError as error:
-        if error.errno not in _FULL:
+        if error.errno not in _FULL or arguments[0] in _LOGGING:
             raise
         _drop_output()
         full = CommandFailed(f"the output cannot be written: {error.strerror}")

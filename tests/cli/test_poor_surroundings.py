@@ -193,6 +193,25 @@ def test_output_for_which_there_is_no_room_is_one_error(runtime: Path, words: li
     assert "Traceback" not in done.stderr
 
 
+def test_a_listener_for_which_no_memory_can_be_made_is_named(runtime: Path) -> None:
+    script = f"ulimit -f 0; exec {shlex.join(command('run', 'topologies:good'))}"
+    done = subprocess.run(
+        ["/bin/sh", "-c", script],
+        cwd=HERE,
+        env=environment(runtime),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(
+        "actors run: error: cannot listen on 127.0.0.1:0: no memory that nodes share"
+    )
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("words", ["run some:topology", "serve some:app"])
 def test_a_command_in_a_folder_that_was_removed_says_so(
     runtime: Path, tmp_path: Path, words: str

@@ -24,6 +24,7 @@ from actors._base.loop import Loop, Timer
 from actors.routing.balancer.bound_router import RouterStats
 from actors.routing.balancer.socket_router import SocketMember, SocketRouter
 from actors.routing.balancer.unavailable import UnavailableResponder
+from actors.routing.errors import ListenFailed
 from actors.routing.events import HandOverFailed
 from actors.routing.interfaces import Report
 from actors.routing.listen.listener import Listener
@@ -80,8 +81,11 @@ class AcceptRouter(SocketRouter):
         assert self._socket is not None
         try:
             self._board = Scoreboard()
-        except BaseException:
+        except BaseException as error:
             super().stop_listening()
+            if isinstance(error, OSError):
+                why = f"no memory that nodes share can be made: {error.strerror}"
+                raise ListenFailed(self.spec.address, error.errno or 0, why) from error
             raise
         self._backlog.register(self._socket, select.POLLIN)
         self._members_changed()

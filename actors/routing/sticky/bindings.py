@@ -186,5 +186,9 @@ def _shared_memory(most: int) -> int:
     else:
         with TemporaryFile(buffering=0) as file:
             fd = os.dup(file.fileno())
-    os.ftruncate(fd, buckets * _BUCKET)
+    try:
+        os.ftruncate(fd, buckets * _BUCKET)
+    except BaseException:
+        os.close(fd)
+        raise
     return fd
