@@ -70,7 +70,7 @@ def _from_file(whose: str, path: Path) -> LogConfig:
     try:
         with path.open("rb") as file:
             data = file.read(_LONGEST + 1)
-        text = data.decode()
+        text = data.decode("utf-8-sig")
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise InvalidSpec(f"{where} cannot be read: {why}") from error

@@ -149,6 +149,12 @@ def test_a_file_that_is_not_there_or_is_no_text_is_one_error(tmp_path: Path) -> 
     assert "cannot be read" in refused(str(tmp_path))
 
 
+def test_a_file_may_begin_with_the_mark_of_some_editors(tmp_path: Path) -> None:
+    path = tmp_path / "actors.toml"
+    path.write_text("[nodes.web]\ncount = 3\n", encoding="utf-8-sig")
+    assert read_application(str(path), None, {}).application.topology.nodes[0].count == 3
+
+
 # -- variables and profiles --------------------------------------------------------------------------
 
 

@@ -76,6 +76,11 @@ def test_a_procfile_becomes_programs_with_ports(tmp_path: Path) -> None:
     assert [note.partition(":")[0] for note in notes] == ["worker", "release"]
 
 
+def test_a_foreign_file_may_begin_with_the_mark_of_some_editors(tmp_path: Path) -> None:
+    found, _ = imported(tmp_path, "Procfile", "\ufeffweb: sleep 1\n")
+    assert found["web"] == {"command": ["sleep", "1"], "port": 5000}
+
+
 def test_an_oxfile_keeps_order_profiles_and_limits_and_says_what_is_left_out(
     tmp_path: Path,
 ) -> None:

@@ -184,6 +184,21 @@ def test_a_file_sets_the_variables_that_are_not_set(tmp_path: Path) -> None:
     assert environ == {"A": "1", "B": "two words", "C": "x=y", "D": "plain", "E": "", "SET": "yes"}
 
 
+def test_the_mark_that_some_editors_begin_a_file_with_is_of_no_name(tmp_path: Path) -> None:
+    file = tmp_path / "env"
+    file.write_text("A=1\n", encoding="utf-8-sig")
+    environ: dict[str, str] = {}
+    load_variables(str(file), environ)
+    assert environ == {"A": "1"}
+
+
+def test_a_variable_that_no_process_can_have_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "env"
+    file.write_text("A=1\nB=a\0b\n")
+    with pytest.raises(CommandFailed, match="cannot have a NUL in a name or value, got B="):
+        load_variables(str(file), {})
+
+
 def test_a_file_that_sets_nothing_is_refused_with_its_line(tmp_path: Path) -> None:
     file = tmp_path / "env"
     file.write_text("A=1\nnonsense\n")

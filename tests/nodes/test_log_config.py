@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +71,8 @@ def _toml(file: Path) -> str:
 def test_a_configuration_may_be_a_dict_or_the_same_in_json_or_toml(tmp_path: Path) -> None:
     config = _dict(tmp_path / "kept")
     texts = {"json": json.dumps(config), "toml": _toml(tmp_path / "kept")}
-    for form, text in texts.items():
-        (tmp_path / f"log.{form}").write_text(text)
+    for form, encoding in product(texts, ("utf-8", "utf-8-sig")):
+        (tmp_path / f"log.{form}").write_text(texts[form], encoding=encoding)
         read = checked_log_config("log_config", tmp_path / f"log.{form}")
         assert read is not None
         assert read.settings == config

@@ -103,7 +103,7 @@ def _read(name: str) -> str:
             data = file.read(_LARGEST + 1)
         if len(data) > _LARGEST:
             raise CommandFailed(f"{name}: an application file has at most {_LARGEST} bytes", WRONG)
-        return data.decode()
+        return data.decode("utf-8-sig")
     except FileNotFoundError as error:
         module = "" if name.endswith(".toml") or ":" not in name else _NO_FILE
         raise CommandFailed(f"there is no file {name}{module}", WRONG) from error

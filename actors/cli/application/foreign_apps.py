@@ -59,7 +59,7 @@ def read_foreign(name: str, kind: str | None) -> Imported:
         CommandFailed: it cannot be read, or is none of these.
     """
     try:
-        text = Path(name).read_text(encoding="utf-8")
+        text = Path(name).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise CommandFailed(f"{name} cannot be read: {error}", WRONG) from error
     readers: dict[str, Callable[[str], Imported]] = {

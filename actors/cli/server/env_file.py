@@ -9,6 +9,7 @@ import os
 from collections.abc import MutableMapping
 from pathlib import Path
 
+from actors._base.options import env_problem
 from actors.cli._failure import WRONG, CommandFailed
 
 __all__ = ["load_variables", "variables_of"]
@@ -21,10 +22,12 @@ def load_variables(file: str, environ: MutableMapping[str, str] = os.environ) ->
         CommandFailed: it cannot be read, or has a line that sets nothing.
     """
     try:
-        text = Path(file).read_text(encoding="utf-8")
+        text = Path(file).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise CommandFailed(f"--env-file {file}: {error}", WRONG) from error
     for name, value in variables_of(text, file).items():
+        if problem := env_problem(name, value):
+            raise CommandFailed(f"--env-file {file}: it {problem}, got {name}={value!r}", WRONG)
         environ.setdefault(name, value)
 
 
