@@ -214,11 +214,16 @@ def test_a_process_that_a_module_starts_when_it_is_imported_holds_nothing_up(
     rewrite(file, 'kind = "thread"\n', "")
     try:
         with running(runtime, "run", str(file), ready="system ready") as system:
+            _kill_started(runtime)
             assert system.end(signal.SIGTERM) == 0
     finally:
-        for started in runtime.glob("*.pid"):
-            with suppress(ProcessLookupError):  # it ended with its node
-                os.kill(int(started.stem), signal.SIGKILL)
+        _kill_started(runtime)
+
+
+def _kill_started(folder: Path) -> None:
+    for started in folder.glob("*.pid"):
+        with suppress(ProcessLookupError):  # it ended with its node
+            os.kill(int(started.stem), signal.SIGKILL)
 
 
 @pytest.mark.parametrize(
