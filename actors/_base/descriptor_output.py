@@ -68,6 +68,7 @@ def take_descriptors(
             faulthandler.disable()
         for fd, was in real.items():
             os.dup2(was, fd)
+        os.write(stop, b"\0")  # closed alone it would stay open in what a user's module has forked
         os.close(stop)
         thread.join()
         done()
@@ -76,7 +77,7 @@ def take_descriptors(
 
 
 def _read(fd: int, stopping: int, take: Callable[[str], object]) -> None:
-    """Read until nobody can write any more, or *stopping* is closed elsewhere: then what the pipe holds.
+    """Read until nobody can write any more, or *stopping* can be read: then what the pipe holds.
 
     No more than that: a program that outlives the system may write for ever.
     """

@@ -15,6 +15,7 @@ import pytest
 
 from tests.cli.running_command import (
     HERE,
+    PATIENCE,
     Running,
     command,
     environment,
@@ -214,8 +215,8 @@ def test_a_process_that_a_module_starts_when_it_is_imported_holds_nothing_up(
     rewrite(file, 'kind = "thread"\n', "")
     try:
         with running(runtime, "run", str(file), ready="system ready") as system:
-            _kill_started(runtime)
-            assert system.end(signal.SIGTERM) == 0
+            system.process.send_signal(signal.SIGTERM)
+            assert system.process.wait(PATIENCE) == 0
     finally:
         _kill_started(runtime)
 
