@@ -15,6 +15,7 @@ __all__ = [
     "absolute_path",
     "check_ask_timeout",
     "check_machines",
+    "check_on",
     "check_patience",
     "check_sizes",
     "check_within",
@@ -25,6 +26,8 @@ __all__ = [
 
 _LEAST: Final = 64 * 1024
 _LEAST_LEASE: Final = 1.0
+_MOST_LEASE: Final = 3600.0
+"""More than the kernel can count for a connection is none, long before that."""
 _HIGHEST_PORT: Final = 65535
 _MOST: Final = 2**32 - 1
 
@@ -64,6 +67,16 @@ def check_ask_timeout(where: str, seconds: Any) -> float | None:
     return seconds if seconds is None else float(seconds)
 
 
+def check_on(where: str, on: object) -> None:
+    """Check where an actor is to run: None, or the name of a node or of a group.
+
+    Raises:
+        InvalidSpec: naming the value.
+    """
+    if on is not None and (type(on) is not str or not on):
+        raise InvalidSpec(f"{where}on must be the name of a node or of a group, got {on!r}")
+
+
 def check_machines(where: str, given: Mapping[str, Any]) -> None:
     """Check the options of a system that has nodes on other machines.
 
@@ -75,8 +88,10 @@ def check_machines(where: str, given: Mapping[str, Any]) -> None:
         InvalidSpec: naming the option and its value.
     """
     lease = given.get("lease", _LEAST_LEASE)
-    if type(lease) not in {int, float} or not _LEAST_LEASE <= lease < math.inf:
-        raise InvalidSpec(f"{where}: lease must be {_LEAST_LEASE:g} or more seconds, got {lease!r}")
+    if type(lease) not in {int, float} or not _LEAST_LEASE <= lease <= _MOST_LEASE:
+        raise InvalidSpec(
+            f"{where}: lease must be {_LEAST_LEASE:g} to {_MOST_LEASE:g} seconds, got {lease!r}"
+        )
     reach = given.get("reach")
     if reach is not None and (type(reach) is not str or host_and_port(reach) is None):
         raise InvalidSpec(f"{where}: reach must be 'HOST:PORT' or 'HOST', got {reach!r}")

@@ -10,6 +10,7 @@ from typing import Any, Final, Generic, TypeVar, overload
 from actors._actor.base import Actor
 from actors._actor.constructor import unpack_constructor
 from actors._base.errors import InvalidSpec
+from actors._base.options import check_on
 from actors._known_options import known_options
 from actors._messaging.mailbox_options import MailboxOption, check_mailbox
 from actors._system.tree_specs import Arguments, DynamicSpec, class_name, dynamic
@@ -159,6 +160,7 @@ def _spec(
     options: Mapping[str, Any],
 ) -> KeyedSpec[Any, A]:
     where, idle, limit = f"keyed({options['name']!r})", options["idle"], options["limit"]
+    check_on(f"{where}: ", options["on"])
     if idle is not None and (type(idle) not in {int, float} or not idle > 0):
         raise InvalidSpec(f"{where}: idle must be more than 0 seconds, or None, got {idle!r}")
     if type(limit) is not int or limit < 1:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from actors._base.errors import InvalidSpec, NameTaken, SystemStopped
+from actors._base.options import check_on
 from actors._messaging.mailbox_options import MailboxOption
 from actors._messaging.ref import Ref
 from actors._system.node_groups import MAIN_GROUP
@@ -65,6 +66,7 @@ class ActorRequest:
     def __post_init__(self) -> None:
         if self.if_exists not in _IF_EXISTS:
             raise InvalidSpec(f"if_exists must be 'raise' or 'return', got {self.if_exists!r}")
+        check_on("", self.on)
 
 
 class Placement:

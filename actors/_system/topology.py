@@ -141,7 +141,7 @@ class Topology:
         log_config: how every process node configures `logging`, before it imports anything of yours: a dict
             for `logging.config.dictConfig`, or the path of a file: .json, .toml, or what
             `logging.config.fileConfig` reads.
-        lease: seconds, 1 or more, for which nodes on other machines run on when they cannot reach this process,
+        lease: seconds, 1 to 3600, for which nodes on other machines run on when they cannot reach this process,
             and for which nobody takes them for dead when they cannot be reached.
         reach: the address at which other machines find this process: "10.0.0.1:7000", or "10.0.0.1" for any
             port. None is this machine alone.

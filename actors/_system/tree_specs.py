@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar, TypeV
 from actors._actor.base import Actor
 from actors._actor.constructor import constructor_options, unpack_constructor
 from actors._base.errors import InvalidSpec
+from actors._base.options import check_on
 from actors._known_options import known_options
 from actors._messaging.mailbox_options import MailboxOption
 from actors.nodes import check_actor_options, class_path
@@ -177,6 +178,7 @@ def new_child(
     check_actor_options(cls, name, mailbox, backoff=backoff, shutdown=shutdown)
     where = f"child({class_name(cls)})"
     check_ends(where, restart, significant)
+    check_on(f"{where}: ", on)
     return ActorSpec(
         cls=cls,
         args=args,

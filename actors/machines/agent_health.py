@@ -68,7 +68,7 @@ class AgentHealth:
         host, port = address
         try:
             listener = await create_tcp_listener(local_host=host, local_port=port, backlog=_WAITING)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             raise InvalidSpec(f"--health: cannot listen on {host}:{port}: {error}") from error
         return cls(listener, probed)
 

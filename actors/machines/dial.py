@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from anyio import fail_after, getaddrinfo, sleep, wait_readable, wait_writable
 
+from actors._base.addresses import no_host
 from actors.machines.hello import JOIN, REFUSED, WELCOME, pack_hello, read_exactly
 from actors.machines.material import stranger_context
 from actors.machines.pauses import Pauses
@@ -121,7 +122,7 @@ async def _call(address: tuple[str, int], call: _Call, within: float) -> TlsSess
     host, port = address
     try:
         with fail_after(within):
-            found = await _looked_up(host, port)
+            found = await _addresses_of(host, port)
             pauses = Pauses(_PAUSE, _LONGEST_PAUSE)
             while True:
                 try:
@@ -133,11 +134,11 @@ async def _call(address: tuple[str, int], call: _Call, within: float) -> TlsSess
         raise call.failed(address, error, within) from error
 
 
-async def _looked_up(host: str, port: int) -> list[Any]:
+async def _addresses_of(host: str, port: int) -> list[Any]:
     try:
         return await getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except UnicodeError as error:
-        raise OSError(f"no host is called {host!r}") from error
+        raise no_host() from error
 
 
 # ------------------------------------------------------------ the steps

@@ -16,6 +16,7 @@ from contextlib import suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from actors._base.addresses import addresses_of
 from actors._base.errors import InvalidSpec
 from actors.machines.hello import JOIN, LARGEST, REFUSED, WELCOME, HelloReader
 from actors.transport.channels.tls_session import LEASE, TlsSession, is_loopback
@@ -317,8 +318,8 @@ def _digest(ticket: str) -> bytes:
 
 def _listen(host: str, port: int, *, plain: bool) -> socket.socket:
     try:
-        family, kind, proto, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        family, kind, proto, _, address = addresses_of(
+            host, port, socket.SOCK_STREAM, socket.AI_PASSIVE
         )[0]
         if plain and not is_loopback(str(address[0])):
             raise InvalidSpec(

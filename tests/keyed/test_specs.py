@@ -54,6 +54,7 @@ class Two(Actor):
         ),
         (lambda: make_keyed(wrong(Two, othr=2)), "missing a required argument: 'other'"),
         (lambda: Topology(children=[make_keyed(Room, on="attic")]), "child 'room' runs on 'attic'"),
+        (lambda: make_keyed(Room, on=5), "on must be the name of a node or of a group, got 5"),
     ],
 )
 def test_a_mistake_is_one_error_with_the_value(make: Any, why: str) -> None:

@@ -66,3 +66,5 @@ async def test_a_port_that_is_taken_is_told() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(InvalidSpec, match=f"--health: cannot listen on 127.0.0.1:{port}: "):
             await AgentHealth.open(("127.0.0.1", port), _Probed())
+    with pytest.raises(InvalidSpec, match="--health: cannot listen on "):
+        await AgentHealth.open(("\udcff", port), _Probed())

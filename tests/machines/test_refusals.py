@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from actors import System, Topology, move, nodes
 from actors.errors import InvalidSpec, NotSendable
+from actors.machines.dial import dial
 from actors.transport import SharedBuffer
 from tests.machines.far_actors import Counter
 from tests.machines.joining import Cluster
@@ -32,8 +34,10 @@ def anyio_backend() -> str:
         (lambda: nodes("far", engine="hosts", max=4), "max=4 with engine='hosts' is not built"),
         (lambda: nodes("far", on={"hosts": []}), "on={'hosts': \\[\\]} needs an engine"),
         (lambda: nodes("far", spread=True), "spread=True needs an engine"),
-        (lambda: Topology(lease=0.5), "lease must be 1 or more seconds, got 0.5"),
-        (lambda: System(lease=0), "lease must be 1 or more seconds, got 0"),
+        (lambda: Topology(lease=0.5), "lease must be 1 to 3600 seconds, got 0.5"),
+        (lambda: System(lease=0), "lease must be 1 to 3600 seconds, got 0"),
+        (lambda: System(lease=1e300), "lease must be 1 to 3600 seconds, got 1e\\+300"),
+        (lambda: System(lease=float("nan")), "lease must be 1 to 3600 seconds, got nan"),
         (
             lambda: Topology(join_secret=cast("Any", 5)),
             "join_secret must be the path of a file, got 5",
@@ -63,7 +67,13 @@ def test_what_can_never_work_is_refused_where_it_is_written(
         ({"hosts": "web1"}, "on\\['hosts'\\] must be a list of hosts, got 'web1'"),
         ({"hosts": [{"rum": []}]}, "on\\['hosts'\\]\\[0\\] has no 'rum'; did you mean 'run'"),
         ({"hosts": [{"run": "ssh web1"}]}, "\\['run'\\] must be a list of words, got 'ssh web1'"),
+        (
+            {"hosts": [{"run": ["ssh", "a\0b"]}]},
+            "must be a list of words, got \\['ssh', 'a\\\\x00b",
+        ),
+        ({"hosts": [{"run": ["\ud800"]}]}, "must be a list of words, got \\['\\\\ud800"),
         ({"hosts": [HOSTS, {"python": 3}]}, "\\[1\\]\\['python'\\] must be text, got 3"),
+        ({"hosts": [{"address": "10.0.0.1"}]}, "on\\['hosts'\\]\\[0\\] has no 'address'"),
     ],
 )
 async def test_words_that_the_engine_does_not_know_are_refused_before_anything_starts(
@@ -72,6 +82,20 @@ async def test_words_that_the_engine_does_not_know_are_refused_before_anything_s
     with pytest.raises(InvalidSpec, match=text):
         async with System(Topology(nodes=[nodes("far", engine="hosts", on=on)])):
             raise AssertionError("it started")
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 70 + ".b", "\udc80b"])
+async def test_a_text_that_can_be_no_name_of_a_host_is_refused_as_one_that_nobody_knows(
+    host: str,
+) -> None:
+    topology = Topology(nodes=[nodes("far", engine="hosts")], reach=f"{host}:7000")
+    with pytest.raises(
+        InvalidSpec, match=f"reach={re.escape(repr(topology.reach))}: cannot listen"
+    ):
+        async with System(topology):
+            raise AssertionError("it started")
+    with pytest.raises(ConnectionError, match=r"did not let us in: .*(no name of a|not known)"):
+        await dial((host, 7000), None, "ticket", {})
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,14 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: Topology(nodes=[nodes("web")], children=[child(Victim, on="wbe")]),
         "Topology: child 'victim' runs on 'wbe', but the groups are 'web'",
     ),
+    "child: on": (
+        lambda: child(Victim, on=["web"]),  # type: ignore[arg-type] # that is the test
+        "child(Victim): on must be the name of a node or of a group, got ['web']",
+    ),
+    "child: on nothing": (
+        lambda: child(Victim, on=""),
+        "child(Victim): on must be the name of a node or of a group, got ''",
+    ),
     "topology: deep placement": (
         lambda: Topology(children=[supervisor("s", [child(Victim, on="web/0")])]),
         "Topology: child 'victim' runs on 'web/0', but the groups are none",

@@ -15,6 +15,7 @@ from array import array
 from contextlib import suppress
 from typing import Final
 
+from actors._base.addresses import addresses_of
 from actors.routing.errors import ListenFailed
 from actors.routing.listen.address import Inet, InheritedSocket, Udp, Unix, Where
 from actors.routing.listen.inherited import inherited_socket
@@ -157,12 +158,7 @@ def _failed(address: str, error: OSError) -> ListenFailed:
 
 
 def _inet(where: Inet, kind: socket.SocketKind) -> socket.socket:
-    try:
-        found = socket.getaddrinfo(where.host, where.port, type=kind, flags=socket.AI_PASSIVE)
-    except (
-        UnicodeError
-    ) as error:  # a part of it is empty or too long, or is no text for a name server
-        raise OSError(errno.EINVAL, f"no host is called {where.host!r}") from error
+    found = addresses_of(where.host, where.port, kind, socket.AI_PASSIVE)
     family, _, _, _, address = found[0]
     made = socket.socket(family, kind)
     try:
