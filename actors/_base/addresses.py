@@ -17,9 +17,9 @@ def addresses_of(host: str, port: int, kind: socket.SocketKind, flags: int = 0) 
     try:
         return socket.getaddrinfo(host, port, type=kind, flags=flags)
     except UnicodeError as error:
-        raise no_host() from error
+        raise no_host(host) from error
 
 
-def no_host() -> OSError:
+def no_host(host: str) -> OSError:
     """Return the error for a text that can be no name of a host, as of one that nobody knows."""
-    return socket.gaierror(socket.EAI_NONAME, "it can be no name of a host")
+    return socket.gaierror(socket.EAI_NONAME, f"no host is called {host!r}")

@@ -23,7 +23,6 @@ def join_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--name",
         metavar="NAME",
-        default="",
         help="a name that no two agents have at the same time, such as that of a pod of a StatefulSet: whoever "
         "comes under it again proves that the one before has ended; default: one that is made up",
     )

@@ -42,8 +42,8 @@ def import_from_here(folder: str | None = None) -> None:
     """Put a folder first on the import path: the current one unless given, as `python -m` does.
 
     Raises:
-        CommandFailed: there is no such folder, or a module there is named `actors`: nodes would import
-            it instead of this package.
+        CommandFailed: there is no such folder, or it was deleted, or a module there is named `actors`: nodes
+            would import it instead of this package.
     """
     here = current_folder() if folder is None else Path(absolute_path(folder))
     if not here.is_dir():

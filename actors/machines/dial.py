@@ -138,7 +138,7 @@ async def _addresses_of(host: str, port: int) -> list[Any]:
     try:
         return await getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except UnicodeError as error:
-        raise no_host() from error
+        raise no_host(host) from error
 
 
 # ------------------------------------------------------------ the steps

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from actors.machines.material import Issuer
     from actors.transport.channels.tls_session import TlsSession
 
-__all__ = ["JoinEngine", "JoinHome", "label_problem", "nodes_per_agent"]
+__all__ = ["JoinEngine", "JoinHome", "is_name", "label_problem", "nodes_per_agent"]
 
 _KEYS: Final = ("labels", "nodes_per_agent")
 _MOST_LABELS: Final = 32
@@ -81,7 +81,7 @@ class _Hello:
         texts: dict[str, Any] = {
             name: said.get(name) for name in ("name", "instance", "machine", "python", "release")
         }
-        good = all(type(text) is str and len(text) <= _LONGEST for text in texts.values())
+        good = all(text == "" or is_name(text) for text in texts.values())
         pid, labels = said.get("pid"), said.get("labels")
         if not good or type(pid) is not int or not texts["name"] or not texts["instance"]:
             raise ValueError("an agent says its name, machine, process and versions")
@@ -437,6 +437,11 @@ class JoinEngine:
                 wanted.timer.cancel()
 
 
+def is_name(text: object) -> bool:
+    """Whether that is a text which can be shown in a line."""
+    return type(text) is str and 0 < len(text) <= _LONGEST and text.isprintable()
+
+
 def label_problem(labels: object) -> str:
     """Return why these are no labels, "" if they are."""
     if not isinstance(labels, Mapping):
@@ -445,7 +450,7 @@ def label_problem(labels: object) -> str:
         return f"there are at most {_MOST_LABELS} labels, got {len(labels)}"
     for key, value in labels.items():
         for text in (key, value):
-            if type(text) is not str or not text or len(text) > _LONGEST or not text.isprintable():
+            if not is_name(text):
                 return (
                     f"a label has texts of 1 to {_LONGEST} letters, got {key!r:.80}={value!r:.80}"
                 )

@@ -10,6 +10,7 @@ Rule: the secret comes from a file, and is never in an argument, a variable, a l
 from __future__ import annotations
 
 import os
+from codecs import BOM_UTF8
 from hashlib import scrypt, sha256
 from hmac import compare_digest, digest
 from typing import Final
@@ -27,7 +28,7 @@ class JoinSecret:
     """Proves that one has the secret, and checks the proof of another.
 
     Args:
-        text: the secret; white space around it is none of it.
+        text: the secret; white space around it is none of it, nor what editors of Windows put before a text.
         where: where it is from, for errors.
 
     Raises:
@@ -35,7 +36,7 @@ class JoinSecret:
     """
 
     def __init__(self, text: bytes, where: str) -> None:
-        secret = text.strip()
+        secret = text.removeprefix(BOM_UTF8).strip()
         if not _LEAST <= len(secret) <= _MOST:
             raise InvalidSpec(
                 f"{where} must hold {_LEAST} to {_MOST} bytes, it has {len(secret)}: "

@@ -8,6 +8,7 @@ import pytest
 
 from actors import Topology, nodes
 from actors.cli import main
+from actors.cli._failure import CommandFailed
 from actors.cli.server.run import override_preload
 from actors.cli.target import import_from_here, load_topology
 
@@ -111,6 +112,17 @@ def test_what_would_hide_a_package_of_ours_from_nodes_is_named(
     message = f"{Path.cwd() / name} hides the package {package!r} of actors-framework: rename it"
     for command in (("run", "house:topology"), ("serve", "house:app")):
         assert fails(*command) == (2, message)
+
+
+def test_a_folder_that_was_deleted_is_one_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(CommandFailed, match="the current folder was deleted"):
+        import_from_here()
 
 
 def test_a_long_value_is_cut_in_the_message(fails: Callable[..., tuple[int, str]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 
@@ -111,6 +112,7 @@ def test_what_is_no_proof_lets_nobody_in(shown: object, nonce: object) -> None:
         ("short", 0o600, "join_secret='.*' must hold 16 to 4096 bytes, it has 5: `openssl rand"),
         ("x" * 5000, 0o600, "must hold 16 to 4096 bytes, it has 5000"),
         ("enough bytes for a secret", 0o604, "has mode 0604, which lets everybody .*chmod 600"),
+        ("\ufeff", 0o600, "must hold 16 to 4096 bytes, it has 0"),
         (None, 0, "join_secret='.*' cannot be read: No such file or directory"),
     ],
 )
@@ -123,6 +125,21 @@ def test_a_file_that_has_no_good_secret_is_refused(
         path.chmod(mode)
     with pytest.raises(InvalidSpec, match=why):
         JoinSecret.from_file(path)
+
+
+def test_a_secret_is_read_from_a_regular_file_and_nobody_is_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "secret"
+    os.mkfifo(pipe, 0o600)
+    with pytest.raises(InvalidSpec, match=r"join_secret='.*/secret' is no regular file"):
+        JoinSecret.from_file(pipe)
+
+
+def test_the_mark_that_some_editors_put_before_a_text_is_none_of_a_secret(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_bytes(b"\xef\xbb\xbfa secret of enough bytes\r\n")
+    path.chmod(0o600)
+    proof = JoinSecret.from_file(path).proof_of_joiner("nonce", b"certificate")
+    assert proof == SECRET.proof_of_joiner("nonce", b"certificate")
 
 
 def test_white_space_around_a_secret_is_none_of_it(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from argparse import Namespace
 from contextlib import nullcontext
 from typing import Any, Final
 
+from actors._base.addresses import addresses_of
 from actors._base.errors import ActorsError, InvalidSpec
 from actors._base.options import host_and_port
 from actors._base.run_loop import run_on
@@ -41,7 +42,7 @@ def join(options: Namespace) -> None:
             host=host,
             port=port,
             secret_file=options.secret_file,
-            name=options.name,
+            name=_name(options.name),
             labels=_labels(options.label),
             address=_own_address(options.address),
             material=_material(options),
@@ -72,12 +73,21 @@ def _address(what: str, text: str, host: str = "") -> tuple[str, int]:
     return found
 
 
+def _name(text: str | None) -> str:
+    """Return the name that was given; "" is none."""
+    from actors.machines.join_engine import is_name  # noqa: PLC0415 - as above
+
+    if text is not None and not is_name(text):
+        raise CommandFailed(f"--name must be 1 to 200 letters, got {text!r:.250}", WRONG)
+    return text or ""
+
+
 def _own_address(text: str) -> str:
     """Return where other nodes reach this machine, if its nodes can listen there; "" is not said."""
     if not text:
         return text
     try:
-        found = socket.getaddrinfo(text, 0, type=socket.SOCK_STREAM)
+        found = addresses_of(text, 0, socket.SOCK_STREAM)
         family, kind, proto, _, address = found[0]
         with socket.socket(family, kind, proto) as sock:
             sock.bind(address)
