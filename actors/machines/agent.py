@@ -127,7 +127,12 @@ class Agent:
         except OSError as error:
             self.end(str(error))
             return
-        self._asker = LeaseAsker(session, self._join.lease, self._lease_ended)
+        try:
+            self._asker = LeaseAsker(session, self._join.lease, self._lease_ended)
+        except (OSError, RuntimeError) as error:  # no descriptor or no thread is free
+            session.close()
+            self.end(f"it can hold no lease: {error}")
+            return
         if await to_thread.run_sync(self._asker.wait_held, self._join.lease):
             self.line.send("ready")
         else:

@@ -109,19 +109,19 @@ class ControlLine:
 
     def close(self, gone: Callable[[], object] | None = None) -> None:
         """End the line when what was sent is written; call *gone* when the other end has ended it, too."""
-        if gone is not None and self._finished is None:
-            gone()
-        elif gone is not None and self._finished is not None:
-            self._finished.append(gone)
+        if gone is not None:
+            self.when_finished(gone)
         if not self.closed:
             self._leave("it was closed here")
             rest = [bytes(part) for part in self._out]
             self._lingering = LingeringClose(self._loop, self._session, rest, self._finish)
 
-    @property
-    def finished(self) -> bool:
-        """Whether nothing of it is left."""
-        return self._finished is None
+    def when_finished(self, tell: Callable[[], object]) -> None:
+        """Call *tell* when nothing of it is left."""
+        if self._finished is None:
+            tell()
+        else:
+            self._finished.append(tell)
 
     async def close_within(self, seconds: float) -> None:
         """End the line as `close`, and return when it has ended; after so many *seconds* it is ended anyhow."""

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["AGENT_MODULE", "HostsEngine", "host_count"]
 
 AGENT_MODULE: Final = "actors.machines.agent"
-_KEYS: Final = ("run", "address", "python")
+_KEYS: Final = ("run", "python")
 _LOOK: Final = 0.005
 """Seconds between two looks for what is left of a place on this machine."""
 _LAST_LINES: Final = 20
@@ -79,8 +79,10 @@ class _Agent:
                 env=env,
                 start_new_session=True,
             )
+            self._pidfd = os.pidfd_open(self.popen.pid)
         except BaseException:
             os.close(output)
+            self._end_unseen()
             raise
         finally:
             os.close(written)
@@ -96,10 +98,16 @@ class _Agent:
         """Read its output, and see when it ends."""
         assert self.popen is not None
         self._output = read_output(self._loop, output, name)
-        self._pidfd = os.pidfd_open(self.popen.pid)
         self._loop.watch_readable(self._pidfd, self._died)
         if self._unwanted:
             self.kill()
+
+    def _end_unseen(self) -> None:
+        """End a command whose end nobody would see, as there is no descriptor for that."""
+        if self.popen is not None:
+            self.kill()
+            with self.popen:  # closes its input, and waits for its end
+                pass
 
     def kill(self) -> None:
         """End it now, and with it its nodes, if it is here; one that starts ends when it is there."""
@@ -247,13 +255,23 @@ def _host(want: Want) -> Mapping[str, Any]:
         for key in host:
             require(key in _KEYS, f"{where} has no {key!r}{did_you_mean(str(key), _KEYS)}")
         run = host.get("run", [])
-        words = isinstance(run, list | tuple) and all(type(word) is str and word for word in run)
+        words = isinstance(run, list | tuple) and all(map(_is_word, run))
         require(words, f"{where}['run'] must be a list of words, got {run!r}")
-        for key in ("address", "python"):
-            text = host.get(key, "-")
-            require(type(text) is str and text, f"{where}[{key!r}] must be text, got {text!r}")
+        python = host.get("python", "-")
+        require(_is_word(python), f"{where}['python'] must be text, got {python!r}")
     found: Mapping[str, Any] = hosts[want.place % len(hosts)]
     return found
+
+
+def _is_word(word: object) -> bool:
+    """Whether a command can have this word."""
+    if type(word) is not str or not word or "\0" in word:
+        return False
+    try:
+        os.fsencode(word)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _session(number: int) -> list[int]:

@@ -457,7 +457,8 @@ class Place:
         placed, self._placed = self._placed, None
         self._finish("the system has ended", "its parent")
         if placed is not None:
-            await self._engine.stop(placed, grace)
+            # One that has not come hears nothing of the end.
+            await self._engine.stop(placed, 0.0 if self._line is None else grace)
 
     def abandon(self) -> None:
         """Kill its agent, which nobody waits for any more; in any thread."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from anyio import Event, move_on_after, sleep
+from anyio import Event, create_task_group, move_on_after, sleep
 
 from actors._base.errors import BootFailed, InvalidSpec
 from actors._base.log import iso_time
@@ -123,7 +123,8 @@ class Places:
         self._by_key: dict[str, Place] = {}
         self._numbers = 0
         self._closing = False
-        self._lines: list[ControlLine] = []
+        self._lines: set[ControlLine] = set()
+        """Those of which something is left."""
 
     # -- who is where -------------------------------------------------------------------------
 
@@ -263,9 +264,10 @@ class Places:
         ended: Callable[[str], object],
     ) -> ControlLine:
         """Make a line to an agent, which ends with the system at the latest."""
-        self._lines = [line for line in self._lines if not line.finished]
-        self._lines.append(ControlLine(self.loop, session, take, ended))
-        return self._lines[-1]
+        line = ControlLine(self.loop, session, take, ended)
+        self._lines.add(line)
+        line.when_finished(lambda: self._lines.discard(line))
+        return line
 
     def problem_of(self, hello: dict[str, Any]) -> str:
         """Return why an agent cannot be of this system, "" if it can."""
@@ -306,16 +308,18 @@ class Places:
         for slot in self._slots.values():
             slot.cancel()
         self.entrance.close()  # agents that are let go come again, to the next system
-        for place in list(self._by_key.values()):
-            await place.stop(_GRACE)
+        async with create_task_group() as ends:
+            for place in list(self._by_key.values()):
+                ends.start_soon(place.stop, _GRACE)
         for engine in self._engines.values():
             await engine.close()
-        for line in self._lines:
+        lines = list(self._lines)
+        for line in lines:
             line.close()
         with move_on_after(_LAST_WORDS):
-            for line in self._lines:
+            for line in lines:
                 await line.close_within(_LAST_WORDS)
-        for line in self._lines:
+        for line in lines:
             line.abandon()
         self.leases.close()
 

@@ -89,7 +89,7 @@ def _started(command: list[str], ledger: Path, env: dict[str, str]) -> PartedSys
 def far_chat(network: VirtualNetwork, folder: Path, people: int = 4) -> Iterator[FarChat]:
     """Run it; everybody must have heard everything in the end."""
     env = {**os.environ, "CHAT_DB": str(folder / "chat.sqlite3"), "CHAT_PACE": "1000"}
-    hosts = [{"run": network.on(host), "address": network.address(host)} for host in (1, 2)]
+    hosts = [{"run": network.on(host)} for host in (1, 2)]
     options = json.dumps({"hosts": hosts, "lease": LEASE, "reach": network.address(1)})
     module = [sys.executable, "-m"]
     command = [*network.on(1), *module, "tests.machines.chat_parent", options]

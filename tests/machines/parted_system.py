@@ -107,7 +107,7 @@ def parted_system(network: VirtualNetwork, folder: Path, lease: float) -> Iterat
     """Run one; it must end in order."""
     ledger = folder / "ledger"
     ledger.touch()
-    hosts = [{"run": network.on(host), "address": network.address(host)} for host in (2, 3)]
+    hosts = [{"run": network.on(host)} for host in (2, 3)]
     options = {
         "hosts": hosts,
         "lease": lease,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -11,9 +12,11 @@ from dataclasses import replace
 from typing import Any
 
 import anyio
+import psutil
 import pytest
 
 from actors import System, Topology, nodes
+from actors._base.run_loop import open_loop
 from actors._system.control.ps import ps
 from actors._system.control.top import top
 from actors._system.system import coordinator_of
@@ -21,6 +24,8 @@ from actors.cli.client.text import as_status, as_top
 from actors.cli.top.details import about_row
 from actors.dashboard.prometheus import exposition
 from actors.errors import BootFailed, NodeDown
+from actors.machines.engine import Join, Want
+from actors.machines.hosts_engine import HostsEngine
 from actors.machines.wire_version import identity, skew_of
 from actors.testing import eventually
 from tests.machines.far_actors import Counter
@@ -189,6 +194,38 @@ async def test_a_command_that_runs_no_agent_fails_the_start_with_what_it_said() 
     with pytest.raises(BootFailed, match=r"(?s)exit code 3.*no such host"):
         async with System(Topology(nodes=[group])):
             raise AssertionError("it started")
+
+
+async def test_a_command_that_never_comes_ends_at_once_with_the_system() -> None:
+    silent = [{"run": ["sh", "-c", "sleep 1000", "sh"]} for _ in range(2)]
+    group = nodes("far", count=2, engine="hosts", on={"hosts": silent})
+    began = time.monotonic()
+    with anyio.move_on_after(0.5):
+        async with System(Topology(nodes=[group])):
+            raise AssertionError("it started")
+    assert time.monotonic() - began < 5, "nobody waited for the end of what was not told to end"
+    assert not [child for child in psutil.Process().children() if "sleep" in child.cmdline()]
+
+
+async def test_a_command_whose_end_nobody_would_see_is_ended_and_fails_the_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun: list[int] = []
+
+    def no_descriptor(pid: int) -> int:
+        begun.append(pid)
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    join = Join(host="127.0.0.1", port=1, ticket="", material=None, lease=10.0, place="far@0")
+    want = Want(group="far", place=0, on={"hosts": [{"run": ["sh", "-c", "sleep 1000", "sh"]}]})
+    async with open_loop() as loop:
+        engine = HostsEngine(loop)
+        monkeypatch.setattr(os, "pidfd_open", no_descriptor)
+        with pytest.raises(OSError, match="Too many open files"):
+            await engine.start(want, join, lambda _gone: None)
+        await engine.close()
+    (pid,) = begun
+    assert not alive(pid)
 
 
 async def test_ps_top_and_the_tree_show_where_a_node_is() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from actors._system.system import coordinator_of
 from actors.cli.client.text import as_status, as_top
 from actors.errors import InvalidSpec, NodeDown
 from actors.machines.authority import Authority
+from actors.machines.control_line import ControlLine
 from actors.machines.dial import dial_to_join
 from actors.machines.join_secret import JoinSecret
 from actors.machines.wire_version import identity
@@ -443,6 +445,8 @@ ODD: list[dict[str, Any]] = [
     {"name": ""},
     {"name": 5},
     {"name": "x" * 300},
+    {"name": "x\x1b[2J"},
+    {"machine": "m\n"},
     {"instance": ""},
     {"labels": None},
     {"labels": [1]},
@@ -475,6 +479,56 @@ async def test_who_has_the_secret_and_says_odd_things_is_refused_and_costs_nothi
             if rest:
                 session.send(rest)
             session.close()
+        counter = await system.spawn(Counter, on="far/0")
+        assert await counter.ask(Counter.add, 2) == 2
+
+
+async def test_nothing_is_kept_of_agents_that_have_gone(cluster: Cluster) -> None:
+    cluster.agent()
+    async with system_with_events(cluster.topology()) as (_, events):
+        before = count_of(ControlLine)
+        secret = JoinSecret.from_file(cluster.secret)
+        for _ in range(5):
+            session = await dial_to_join(("127.0.0.1", cluster.port), None, secret, GOOD)
+            session.close()
+        await eventually(lambda: len(kinds(events, "agent_gone")) == 5)
+        await eventually(lambda: count_of(ControlLine) == before)
+
+
+def count_of(kind: type) -> int:
+    """Return how many objects there are of a class."""
+    gc.collect()
+    return sum(type(found) is kind for found in gc.get_objects())
+
+
+NO_LEASE = """
+import os, sys
+real = os.eventfd
+
+def eventfd(*given):
+    if sys._getframe(1).f_globals["__name__"] == "actors.machines.lease_asker":
+        raise OSError(24, "Too many open files")
+    return real(*given)
+
+os.eventfd = eventfd
+"""
+
+
+async def test_an_agent_that_can_hold_no_lease_says_so_and_its_place_is_another_ones(
+    cluster: Cluster,
+) -> None:
+    (cluster.folder / "sitecustomize.py").write_text(NO_LEASE)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_start_on_another, cluster)
+        agent = cluster.agent(PYTHONPATH=str(cluster.folder))
+        left = await agent.said("agent left")
+        assert left["why"] == "it can hold no lease: [Errno 24] Too many open files"
+        agent.kill()
+        cluster.agent()
+
+
+async def _start_on_another(cluster: Cluster) -> None:
+    async with system_with_events(cluster.topology()) as (system, _):
         counter = await system.spawn(Counter, on="far/0")
         assert await counter.ask(Counter.add, 2) == 2
 
