@@ -206,13 +206,13 @@ class Place:
         if self.over:
             session.close()
             return
-        self.pid, self.machine = int(hello["pid"]), str(hello["machine"])
-        self.versions = {name: str(hello.get(name, "")) for name in ("python", "release")}
         self._line = home.new_line(session, self._take, self._line_ended)
-        problem = home.problem_of(hello)
+        problem = home.problem_of(hello) or _odd_in(hello)
         if problem:
             self._refuse(problem)
         else:
+            self.pid, self.machine = hello["pid"], hello["machine"]
+            self.versions = {name: str(hello.get(name, "")) for name in ("python", "release")}
             name = f"code of {self.name}"
             home.loop.start(self._check_code, str(hello.get("release", "")), name=name, fresh=True)
 
@@ -464,3 +464,11 @@ class Place:
         """Kill its agent, which nobody waits for any more; in any thread."""
         if self._placed is not None:
             self._engine.kill(self._placed)
+
+
+def _odd_in(hello: dict[str, Any]) -> str:
+    """Return what an agent does not say of itself as it has to, "" if it does."""
+    pid, machine = hello.get("pid"), hello.get("machine")
+    if type(pid) is not int or type(machine) is not str or not machine.isprintable():
+        return f"its agent says that it is process {pid!r:.40} of machine {machine!r:.40}"
+    return ""

@@ -196,6 +196,43 @@ async def test_a_command_that_runs_no_agent_fails_the_start_with_what_it_said() 
             raise AssertionError("it started")
 
 
+SAYS = """
+import asyncio, json, sys, time
+from actors.machines.dial import dial
+from actors.machines.engine import Join
+from actors.machines.material import Material
+from actors.machines.wire_version import identity
+
+async def main():
+    join = Join.from_text(sys.stdin.readline())
+    hello = {"purpose": "agent", **identity(), **json.loads(sys.argv[1])}
+    address, material = (join.host, join.port), Material.from_plain(join.material)
+    session = await dial(address, material, join.ticket, hello)
+    await asyncio.sleep(1000)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(
+    "said, why",
+    [
+        ('{"wire": 9}', "its agent speaks version 9 of the protocol, and this process"),
+        ('{"machine": "m"}', "its agent says that it is process None of machine 'm'"),
+        ('{"machine": "m", "pid": "x"}', "its agent says that it is process 'x' of machine 'm'"),
+        ('{"machine": "\\u001b", "pid": 1}', r"it is process 1 of machine '\\x1b'"),
+    ],
+)
+async def test_an_agent_that_says_other_things_of_itself_fails_the_start_with_them(
+    said: str, why: str
+) -> None:
+    hosts = [{"run": [sys.executable, "-c", SAYS, said]}]
+    group = nodes("far", engine="hosts", on={"hosts": hosts})
+    with pytest.raises(BootFailed, match=f"place far@0: .*{why}"):
+        async with System(Topology(nodes=[group])):
+            raise AssertionError("it started")
+
+
 async def test_a_command_that_never_comes_ends_at_once_with_the_system() -> None:
     silent = [{"run": ["sh", "-c", "sleep 1000", "sh"]} for _ in range(2)]
     group = nodes("far", count=2, engine="hosts", on={"hosts": silent})
