@@ -326,7 +326,7 @@ def _listen(host: str, port: int, *, plain: bool) -> socket.socket:
                 f"plain TCP is for 127.0.0.1 and ::1, not for {host}: other machines need TLS"
             )
         sock = socket.socket(family, kind, proto)
-    except (OSError, UnicodeError) as error:  # UnicodeError: no host can be called that
+    except OSError as error:
         raise InvalidSpec(f"cannot listen on {host}:{port}: {error}") from error
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -121,7 +121,7 @@ def test_a_folder_that_was_deleted_is_one_error(
     gone.mkdir()
     monkeypatch.chdir(gone)
     gone.rmdir()
-    with pytest.raises(CommandFailed, match="the current folder was deleted"):
+    with pytest.raises(CommandFailed, match="the current folder is gone"):
         import_from_here()
 
 

@@ -91,7 +91,7 @@ def _own_address(text: str) -> str:
         family, kind, proto, _, address = found[0]
         with socket.socket(family, kind, proto) as sock:
             sock.bind(address)
-    except (OSError, UnicodeError) as error:  # UnicodeError: no host can be called that
+    except OSError as error:
         reason = getattr(error, "strerror", None) or error
         raise CommandFailed(
             f"--address must be an address of this machine, got {text!r}: {reason}", WRONG
