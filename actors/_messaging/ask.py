@@ -2,6 +2,7 @@
 
 Rule 1: an actor that waits while it handles a message adds a wait edge; a cycle of them is refused.
 Rule 2: who stops waiting withdraws the message, which cancels its handler if it runs.
+Rule 3: an ask by an actor that fails at once lets its node's loop turn before that is raised.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from anyio import move_on_after
+from anyio.lowlevel import checkpoint
 
-from actors._base.errors import CallCycle, DeadlineExceeded, MailboxFull
+from actors._base.errors import CallCycle, DeadlineExceeded, MailboxFull, SendError
 from actors._base.twins import bind
 from actors._messaging.deadlock import add_wait_edge, stream_edge, waiting_for_room
 from actors._messaging.turn import TURN, refuse_fenced
@@ -102,6 +104,11 @@ async def _send_and_wait(
             within = f"{_shown(seconds)} s{whose}"
             timer = loop.call_later(left, _expire, ref, target, envelope, reply, within)
         return await reply
+    except SendError:
+        give_up(target, envelope)
+        # Whoever tries again at once would else keep the loop from all else, also from the news that it can.
+        await checkpoint()
+        raise
     except BaseException:
         give_up(target, envelope)
         raise

@@ -58,4 +58,11 @@ def _as_pid_1(runtime: Path, log: Path) -> subprocess.Popen[bytes]:
 
 
 def _zombies(process: psutil.Process) -> list[psutil.Process]:
-    return [child for child in process.children() if child.status() == psutil.STATUS_ZOMBIE]
+    return list(filter(_is_zombie, process.children()))
+
+
+def _is_zombie(child: psutil.Process) -> bool:
+    try:
+        return child.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # it was reaped a moment ago
+        return False
