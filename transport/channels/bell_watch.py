@@ -19,6 +19,8 @@ __all__ = ["BellWatch"]
 
 _OVER: Final = 0
 _FOUND: Final = 1
+_WINDOW: Final = 50_000
+"""Nanoseconds for which a thread looks on; with those of a ring's reader, asks took twice as long."""
 _BUSY: Final = 20e-6
 """Seconds of a turn of the loop from which on it has other things to do."""
 _ASKED: Final = 4096
@@ -97,7 +99,7 @@ class BellWatch:
             if not self._spin.allowed:
                 return False
         self._queue.receiver_awake = True
-        self._bell.watch(self._spin.window)
+        self._bell.watch(_WINDOW)
         self._look_soon()
         return True
 
