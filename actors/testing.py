@@ -84,8 +84,8 @@ def warm_nodes() -> Iterator[None]:
     Process nodes are forked from a process that has imported the framework. To start that one takes 0.2
     to 0.4 s, and each system ends its own. In this block one is kept from each system to the next: it is
     a child of this process for as long as the block lasts. A system that needs another one (other limits
-    or ``PYTHON*`` variables, `nodes(preload=)`) starts it as ever. In pytest it is the fixture
-    ``actors_warm_nodes``.
+    or ``PYTHON*`` variables, `nodes(preload=)`) starts its own. In pytest the fixture
+    ``actors_warm_nodes`` does the same for all tests.
     """
     with KEPT.keeping():
         yield

@@ -27,7 +27,7 @@ __all__ = [
 _LEAST: Final = 64 * 1024
 _LEAST_LEASE: Final = 1.0
 _MOST_LEASE: Final = 3600.0
-"""More than the kernel can count for a connection is none, long before that."""
+"""An hour: the kernel counts milliseconds of timeouts in 32 bits, which much longer leases overflow."""
 _HIGHEST_PORT: Final = 65535
 _MOST: Final = 2**32 - 1
 

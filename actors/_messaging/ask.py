@@ -104,13 +104,11 @@ async def _send_and_wait(
             within = f"{_shown(seconds)} s{whose}"
             timer = loop.call_later(left, _expire, ref, target, envelope, reply, within)
         return await reply
-    except SendError:
+    except BaseException as error:
         give_up(target, envelope)
-        # Whoever tries again at once would else keep the loop from all else, also from the news that it can.
-        await checkpoint()
-        raise
-    except BaseException:
-        give_up(target, envelope)
+        if isinstance(error, SendError):
+            # Who tries again at once would else keep the loop from all else, also from the news that it can.
+            await checkpoint()
         raise
     finally:
         if timer is not None:

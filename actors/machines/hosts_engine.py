@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from anyio import Event, move_on_after, to_thread
 
+from actors._base.options import kernel_text_problem
 from actors._base.process_stat import process_stat
 from actors._base.suggestions import did_you_mean
 from actors.machines.engine import Gone, Placed
@@ -265,13 +266,7 @@ def _host(want: Want) -> Mapping[str, Any]:
 
 def _is_word(word: object) -> bool:
     """Whether a command can have this word."""
-    if type(word) is not str or not word or "\0" in word:
-        return False
-    try:
-        os.fsencode(word)
-    except UnicodeEncodeError:
-        return False
-    return True
+    return type(word) is str and word != "" and not kernel_text_problem(word)
 
 
 def _session(number: int) -> list[int]:

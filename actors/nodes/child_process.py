@@ -10,15 +10,14 @@ import json
 import os
 import signal
 import socket
-import sys
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from anyio import CancelScope, Lock, sleep
 
 from actors._base.errors import ActorsError, BootFailed
+from actors._base.import_path import import_path
 from actors._base.log import as_terminal
-from actors._base.options import absolute_path
 from actors.nodes.boot.descriptors import NodePipes, end_with
 from actors.nodes.boot.launch import PARENTS_PATH, interpreter_problem
 from actors.nodes.boot.output import LinesReader
@@ -304,11 +303,8 @@ def last_lines_of(lines: list[str], code: int | None, *, hung: bool) -> str:
 def common_environment() -> dict[str, str]:
     """Return the variables that every node is given by the process that starts it."""
     # The node finds this package by our sys.path; it restores its own PYTHONPATH at once.
-    entries: list[Any] = sys.path
-    paths = [entry or absolute_path("") for entry in entries if isinstance(entry, str)]
     common = {
-        # Where the current folder is gone, Python could not start with a name for it.
-        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        "PYTHONPATH": os.pathsep.join(import_path(absolute=True)),
         PARENTS_PATH: os.environ.get("PYTHONPATH", ""),
     }
     if "ACTORS_LOG_FORMAT" not in os.environ:

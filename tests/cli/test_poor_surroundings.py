@@ -195,15 +195,7 @@ def test_output_for_which_there_is_no_room_is_one_error(runtime: Path, words: li
 
 def test_a_listener_for_which_no_memory_can_be_made_is_named(runtime: Path) -> None:
     script = f"ulimit -f 0; exec {shlex.join(command('run', 'topologies:good'))}"
-    done = subprocess.run(
-        ["/bin/sh", "-c", script],
-        cwd=HERE,
-        env=environment(runtime),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
+    done = _in_a_shell(runtime, HERE, script)
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
     assert last.startswith(
@@ -246,9 +238,13 @@ def _without_a_folder(
     runtime: Path, tmp_path: Path, words: list[str]
 ) -> subprocess.CompletedProcess[str]:
     script = f"mkdir gone; cd gone; rmdir ../gone; exec {shlex.join(words)}"
+    return _in_a_shell(runtime, tmp_path, script)
+
+
+def _in_a_shell(runtime: Path, folder: Path, script: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["/bin/sh", "-c", script],
-        cwd=tmp_path,
+        cwd=folder,
         env=environment(runtime),
         capture_output=True,
         text=True,

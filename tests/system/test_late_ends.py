@@ -12,15 +12,19 @@ from actors._system.control import actors as control
 from actors._system.system import coordinator_of
 from actors.cli.client.text import as_late
 from actors.testing import crash, eventually
+from actors.transport import local
 
 PATIENCE = 20
 
 
-class Tally(Actor):
+class Slow(Actor):
     """Ends when it is let."""
 
+    def __init__(self, let: anyio.Event) -> None:
+        self._let = let
+
     async def on_stop(self, _end: Exit) -> None:
-        await anyio.sleep(0.5)
+        await self._let.wait()
 
 
 class Prompt(Actor):
@@ -36,8 +40,8 @@ async def test_an_actor_whose_node_backs_off_is_not_back_and_it_is_said_for_how_
     slow = nodes("jobs", backoff=Backoff(first=60.0, cap=60.0))
     with anyio.fail_after(PATIENCE):
         async with System(Topology(nodes=[slow])) as system:
-            tally = await system.spawn(Tally, name="tally", on="jobs")
-            await system.spawn(Tally, name="other")
+            tally = await system.spawn(Prompt, name="tally", on="jobs")
+            await system.spawn(Prompt, name="other")
             core = coordinator_of(system)
             node = next(node for node in system.nodes if node.name == "jobs/0")
             for _ in range(2):  # the first restart comes at once
@@ -55,10 +59,12 @@ async def test_an_actor_whose_node_backs_off_is_not_back_and_it_is_said_for_how_
 async def test_an_actor_that_takes_its_time_has_not_ended() -> None:
     with anyio.fail_after(PATIENCE):
         async with System() as system:
-            await system.spawn(Tally, name="tally")
+            let = anyio.Event()
+            await system.spawn(Slow, local(let), name="tally")
             done = await control.end_actors(coordinator_of(system), "tally", "stop")
             assert done["late"] == {"tally": "has not ended"}
             assert as_late(done) == "1 of 1 actors not gone after 0.2 s:\n  tally has not ended"
+            let.set()
 
 
 async def test_those_that_are_back_in_time_are_not_late() -> None:

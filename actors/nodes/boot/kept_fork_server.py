@@ -86,7 +86,7 @@ class KeptForkServer:
         return None
 
     def drop(self) -> None:
-        """End the one that is kept: what it has imported is out of date."""
+        """End the one that is kept, if there is one."""
         with self._lock:
             server, self._server = self._server, None
         if server is not None:

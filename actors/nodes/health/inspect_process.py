@@ -136,9 +136,8 @@ def _threads_in_dump(pid: int) -> set[str]:
     held = set()
     for task in Path(f"/proc/{pid}/task").iterdir():
         try:
-            lines = (
-                (task / "status").read_text(errors="replace").splitlines()
-            )  # a name is any bytes
+            # The name of a thread is any bytes.
+            lines = (task / "status").read_text(errors="replace").splitlines()
         except (FileNotFoundError, ProcessLookupError):
             continue  # the thread has just ended
         masks = [line.split(":")[1] for line in lines if line.partition(":")[0] in _FIELDS]
