@@ -4,6 +4,7 @@ import contextlib
 import socket
 
 import anyio
+import anyio.to_thread
 import httpx
 import pytest
 from websockets.asyncio.client import connect
@@ -23,6 +24,8 @@ def test_draining_ends_idle_connections_at_once_and_busy_ones_with_their_request
             server = node.server
             assert server is not None
             idle = socket.create_connection(("127.0.0.1", served.port))
+            idle.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            await anyio.to_thread.run_sync(idle.recv, 4096)
             answers: list[httpx.Response] = []
 
             async def ask() -> None:

@@ -10,8 +10,10 @@ from websockets.exceptions import ConnectionClosed
 
 from actors._base.loop import Loop
 from actors.routing import asgi
+from actors.routing.events import RequestTimedOut
+from actors.routing.serving import http_connection, protocol_choice
 from actors.routing.serving.asgi import AsgiServer
-from tests.routing.apps import ASYNCIO, closed, happened, heard, serving
+from tests.routing.apps import ASYNCIO, closed, happened, heard, here as app, serving
 from tests.routing.http_apps import here as http_app
 from tests.routing.serving_nodes import Served, eventually, reset, run
 
@@ -259,5 +261,55 @@ def test_new_connections_are_refused_for_the_router_to_give_to_another(kind: str
             assert server.open == 1
             held.close()
             here.close()
+
+    run(kind, test)
+
+
+@ASYNCIO
+@pytest.mark.parametrize("begun", [b"", GET[:20]], ids=["nothing sent", "half a head"])
+@pytest.mark.parametrize("http2", [False, True], ids=["http/1 alone", "either"])
+def test_who_has_just_connected_is_served_by_a_node_that_ends(
+    kind: str, begun: bytes, *, http2: bool
+) -> None:
+    async def test(loop: Loop) -> None:
+        async with serving(loop, asgi(app("app"), http2=http2)) as served:
+            server = await joined(served)
+            fresh = socket.create_connection(("127.0.0.1", served.port), timeout=10)
+            fresh.sendall(begun)
+            await eventually(lambda: server.open == 1)
+            await anyio.sleep(0.05)  # its bytes are read
+            async with anyio.create_task_group() as group:
+                group.start_soon(server.drain, LONG)
+                await eventually(lambda: server.draining)
+                await anyio.sleep(0.1)  # as long as a request takes over a continent
+                fresh.sendall(GET[len(begun) :])
+                said = await heard(fresh)
+            fresh.close()
+            assert said.startswith(b"HTTP/1.1 200 OK")
+            assert b"connection: close" in said
+
+    run(kind, test)
+
+
+@ASYNCIO
+@pytest.mark.parametrize("begun", [b"", GET[:20]], ids=["nothing sent", "half a head"])
+@pytest.mark.parametrize("http2", [False, True], ids=["http/1 alone", "either"])
+def test_who_has_connected_and_sends_no_more_keeps_a_node_for_a_while_only(
+    kind: str, begun: bytes, monkeypatch: pytest.MonkeyPatch, *, http2: bool
+) -> None:
+    for module in (http_connection, protocol_choice):
+        monkeypatch.setattr(module, "LAST_HEAD", 0.2)
+
+    async def test(loop: Loop) -> None:
+        async with serving(loop, asgi(app("app"), http2=http2)) as served:
+            server = await joined(served)
+            silent = socket.create_connection(("127.0.0.1", served.port), timeout=10)
+            silent.sendall(begun)
+            await eventually(lambda: server.open == 1)
+            with anyio.fail_after(5):
+                await server.drain(LONG)
+            assert (await heard(silent)).startswith(b"HTTP/1.1 408" if begun else b"")
+            silent.close()
+            assert not any(isinstance(fact, RequestTimedOut) for fact in served.facts)
 
     run(kind, test)

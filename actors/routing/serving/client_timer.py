@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
-__all__ = ["ClientTimer", "Part"]
+__all__ = ["LAST_HEAD", "ClientTimer", "Part"]
 
+LAST_HEAD: Final = 1.0
+"""Seconds from its begin in which a head may still come when the server closes idle connections: a client that
+has just connected, or has sent a part of a head, needs a round trip, or two if a packet is lost."""
 
 Part: TypeAlias = Literal["", "head", "body", "idle", "linger"]
 """What a client has to do next: finish the head or the body, begin the next request (idle), or read the error
@@ -58,6 +61,13 @@ class ClientTimer:
         """Look again in *seconds*, without a new begin."""
         self._since = self._loop.time() + seconds - self._limits[self.part]
         self._set(self._since + self._limits[self.part])
+
+    def shorten(self, limit: float) -> bool:
+        """Wait for *limit* seconds since the begin, if that is less; return whether they are not over yet."""
+        rest = self._since + min(limit, self._limits[self.part]) - self._loop.time()
+        if rest > 0:
+            self.extend(rest)
+        return rest > 0
 
     def close(self) -> None:
         """Wait for nothing any more."""

@@ -36,7 +36,7 @@ from h2.settings import SettingCodes, Settings
 from hyperframe.frame import GoAwayFrame
 
 from actors.routing.serving.access_log import AccessLog
-from actors.routing.serving.client_timer import ClientTimer, Part
+from actors.routing.serving.client_timer import LAST_HEAD, ClientTimer, Part
 from actors.routing.serving.connection_owner import ConnectionOwner
 from actors.routing.serving.http2_limits import Tokens
 from actors.routing.serving.http2_stream import Fields, Http2Cycle, StreamPort
@@ -371,9 +371,10 @@ class Http2Connection(asyncio.Protocol):
             port.cycle.hang_up()
 
     def shutdown(self) -> None:
-        """Close the connection, after the responses that are due."""
+        """Close the connection, after the responses that are due; see `HttpConnection.shutdown`."""
         self._leaving = True
-        self._close_if_idle()
+        if not (self._timer.part == "head" and self._timer.shorten(LAST_HEAD)):
+            self._close_if_idle()
 
     def _close_if_idle(self) -> None:
         if self._leaving and not self._ports and self.owner.draining:

@@ -24,7 +24,7 @@ import httptools
 
 from actors.routing.events import RequestTimedOut
 from actors.routing.serving.access_log import AccessLog
-from actors.routing.serving.client_timer import ClientTimer, Part
+from actors.routing.serving.client_timer import LAST_HEAD, ClientTimer, Part
 from actors.routing.serving.connection_owner import ConnectionOwner
 from actors.routing.serving.flow_control import READ_AHEAD, FlowControl
 from actors.routing.serving.http_cycle import Cycle
@@ -468,10 +468,15 @@ class HttpConnection(asyncio.Protocol):
             self._running.end_event_stream()
 
     def shutdown(self) -> None:
-        """Close the connection: at once if it is idle, else after its response."""
+        """Close the connection: at once if it is idle, else after its response.
+
+        A client that has just connected, or begun a head, is no idle one: its request is on the way.
+        """
         cycle = self.cycle
         if cycle is None or (cycle.response_complete and not self._body_open):
-            if not self._has_unread():  # what is read now is served, and closes the connection
+            if self._has_unread():
+                return  # what is read now is served, and closes the connection
+            if not (self._timer.part == "head" and self._timer.shorten(LAST_HEAD)):
                 self.transport.close()
         else:
             cycle.keep_alive = False
@@ -563,8 +568,9 @@ class HttpConnection(asyncio.Protocol):
 
     def _time_out(self, part: Part) -> None:
         if self._has_sent and part != "idle":
-            limit = self.owner.limits[part]
-            self.owner.report(RequestTimedOut(self.owner.listener, self._number, part, limit))
+            if not self.owner.draining:  # then it had less time
+                limit = self.owner.limits[part]
+                self.owner.report(RequestTimedOut(self.owner.listener, self._number, part, limit))
             if part == "head":
                 self.transport.write(_TIMED_OUT)
         self.transport.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
+from actors.routing.serving.client_timer import LAST_HEAD, ClientTimer, Part
 from actors.routing.serving.connection_owner import ConnectionOwner
 from actors.routing.serving.http2_connection import Http2Connection
 from actors.routing.serving.http_connection import HttpConnection
@@ -28,7 +29,7 @@ class ProtocolChoice(asyncio.Protocol):
         self._number = number
         self._proxied = proxied
         self._data = first
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer = ClientTimer(asyncio.get_running_loop(), owner.limits, self._late)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport: asyncio.Transport = transport  # type: ignore[assignment]  # uvloop has its own classes
@@ -37,8 +38,7 @@ class ProtocolChoice(asyncio.Protocol):
             self._choose(http2=secured.selected_alpn_protocol() == "h2")
             return
         self._owner.set_protocol(self._number, self)
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(self._owner.limits["head"], transport.close)
+        self._timer.wait_for("head")
         if self._data:
             self.data_received(b"")
 
@@ -51,8 +51,7 @@ class ProtocolChoice(asyncio.Protocol):
             self._choose(http2=False)
 
     def _choose(self, *, http2: bool) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._timer.close()
         kind = Http2Connection if http2 else HttpConnection
         chosen = kind(self._owner, self._number, self._proxied)
         self.transport.set_protocol(chosen)
@@ -61,8 +60,7 @@ class ProtocolChoice(asyncio.Protocol):
             chosen.data_received(self._data)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's name
-        if self._timer is not None:
-            self._timer.cancel()
+        self._timer.close()
         self._owner.ended(self._number)
 
     def wind_down(self) -> None:
@@ -72,9 +70,13 @@ class ProtocolChoice(asyncio.Protocol):
         """Do nothing: no application answers."""
 
     def shutdown(self) -> None:
-        """Close the connection: nothing has come."""
-        self.transport.close()
+        """Close the connection, unless the client has just connected: its first request is on the way."""
+        if not self._timer.shorten(LAST_HEAD):
+            self.transport.close()
 
     def senders(self) -> tuple[()]:
         """Return nothing: nothing is sent."""
         return ()
+
+    def _late(self, _part: Part) -> None:
+        self.transport.close()
