@@ -1537,11 +1537,22 @@ ask_now(Sending *self, State *st, PyObject **result)
     return status;
 }
 
+/* Nothing was sent: raise the error as `refuse_in_turn` does. */
+static PySendResult
+refuse(Sending *self, State *st, PyObject **result)
+{
+    PyObject *error = take_error();
+    PyObject *coroutine = error == NULL ? NULL : PyObject_CallOneArg(st->refuse_in_turn, error);
+    Py_XDECREF(error);
+    return begin_to_await(self, st, coroutine, WAITS, result);
+}
+
 static PySendResult
 sending_am_send(PyObject *object, PyObject *value, PyObject **result)
 {
     Sending *self = (Sending *)object;
     State *st = state_of(object);
+    PySendResult status;
     *result = NULL;
     switch (self->progress) {
     case NEW:
@@ -1549,7 +1560,8 @@ sending_am_send(PyObject *object, PyObject *value, PyObject **result)
             PyErr_SetString(PyExc_TypeError, "can't send non-None value to a just-started coroutine");
             return PYGEN_ERROR;
         }
-        return self->asks ? ask_now(self, st, result) : tell_now(self, st, result);
+        status = self->asks ? ask_now(self, st, result) : tell_now(self, st, result);
+        return status == PYGEN_ERROR && PyErr_ExceptionMatches(PyExc_Exception) ? refuse(self, st, result) : status;
     case WAITS:
     case WAITS_FOR_REPLY:
         return await_inner(self, st, value, result);
@@ -2021,7 +2033,7 @@ static const Name types[] = {
 
 static const Name given[] = {
     NAME(cell_twin), NAME(snapshot_args), NAME(answer), NAME(rest), NAME(sized), NAME(tell_twin), NAME(ask_twin),
-    NAME(send_in_turn), NAME(give_up), NAME(turn), NAME(fenced), NAME(ask_when_room), NAME(set_awaited),
+    NAME(send_in_turn), NAME(give_up), NAME(refuse_in_turn), NAME(turn), NAME(fenced), NAME(ask_when_room), NAME(set_awaited),
     NAME(current_tasks), NAME(swap_task), NAME(current_task), NAME(remote_twin), NAME(tell_op), NAME(ask_op),
 };
 

@@ -31,7 +31,7 @@ typedef struct {
     Py_ssize_t credit_taken, run_cell, run_credit, run_handlers, run_mailbox;
     /* What `bind` is given beside the classes. */
     PyObject *cell_twin, *snapshot_args, *sized, *answer, *rest, *set_awaited, *current_tasks, *swap_task,
-        *current_task, *tell_twin, *ask_twin, *send_in_turn, *ask_when_room, *give_up, *turn, *fenced,
+        *current_task, *tell_twin, *ask_twin, *send_in_turn, *ask_when_room, *give_up, *refuse_in_turn, *turn, *fenced,
         *remote_twin, *tell_op, *ask_op;
     PyObject *deque, *deque_append, *deque_popleft;
     PyTypeObject *Suspended, *Reply, *Sending;

@@ -2,13 +2,13 @@
 
 Rule 1: an actor that waits while it handles a message adds a wait edge; a cycle of them is refused.
 Rule 2: who stops waiting withdraws the message, which cancels its handler if it runs.
-Rule 3: an ask by an actor that fails at once lets its node's loop turn before that is raised.
+Rule 3: what could not be sent lets the node's loop turn before that is raised.
 """
 
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from anyio import move_on_after
 from anyio.lowlevel import checkpoint
@@ -26,7 +26,15 @@ if TYPE_CHECKING:
     from actors._messaging.stream import Stream
     from actors._messaging.turn import Target, Turn
 
-__all__ = ["ask_in_turn", "ask_when_room", "give_up", "open_stream", "send_in_turn", "send_until"]
+__all__ = [
+    "ask_in_turn",
+    "ask_when_room",
+    "give_up",
+    "open_stream",
+    "refuse_in_turn",
+    "send_in_turn",
+    "send_until",
+]
 
 
 def _shown(seconds: float) -> str:
@@ -40,6 +48,16 @@ def give_up(target: Target, envelope: Envelope) -> None:
     assert reply is not None
     if reply.cancelled() or not reply.done():
         target.withdraw(envelope)
+
+
+async def refuse_in_turn(error: Exception) -> NoReturn:
+    """Raise *error*; let the loop turn first if it says that a message was not sent.
+
+    Who sends again at once would else keep the loop from all else, also from the news that it can.
+    """
+    if isinstance(error, SendError):
+        await checkpoint()
+    raise error
 
 
 async def ask_when_room(target: Target, envelope: Envelope, reply: Waiter) -> Any:
@@ -71,6 +89,15 @@ async def ask_in_turn(
         whose: what set the deadline of *envelope*, for the error; "" if the asker did.
     """
     refuse_fenced()
+    try:
+        return await _ask_in_turn(ref, loop, target, envelope, turn, whose)
+    except SendError as error:
+        await refuse_in_turn(error)
+
+
+async def _ask_in_turn(
+    ref: object, loop: Loop, target: Target, envelope: Envelope, turn: Turn | None, whose: str
+) -> Any:
     me = None if turn is None else add_wait_edge(ref, target, envelope, turn)
     if turn is not None and turn.deadline is not None:
         mine = envelope.deadline
@@ -104,11 +131,8 @@ async def _send_and_wait(
             within = f"{_shown(seconds)} s{whose}"
             timer = loop.call_later(left, _expire, ref, target, envelope, reply, within)
         return await reply
-    except BaseException as error:
+    except BaseException:
         give_up(target, envelope)
-        if isinstance(error, SendError):
-            # Who tries again at once would else keep the loop from all else, also from the news that it can.
-            await checkpoint()
         raise
     finally:
         if timer is not None:
@@ -172,11 +196,7 @@ async def open_stream(
         late = DeadlineExceeded(ref, f"the stream did not end in {_shown(seconds)} s")
         timer = loop.call_later(seconds, stream.set_exception, late)
     try:
-        if not target.try_send(envelope):
-            if seconds is None:
-                await target.send_when_room(envelope)
-            else:
-                await send_until(ref, target, envelope, seconds)
+        await _send_within(ref, target, envelope, seconds)
         yield stream
     finally:
         if timer is not None:
@@ -184,4 +204,22 @@ async def open_stream(
         target.withdraw(envelope)
 
 
-bind(ask_when_room=ask_when_room, give_up=give_up, send_in_turn=send_in_turn)
+async def _send_within(
+    ref: object, target: Target, envelope: Envelope, seconds: float | None
+) -> None:
+    try:
+        if not target.try_send(envelope):
+            if seconds is None:
+                await target.send_when_room(envelope)
+            else:
+                await send_until(ref, target, envelope, seconds)
+    except SendError as error:
+        await refuse_in_turn(error)
+
+
+bind(
+    ask_when_room=ask_when_room,
+    give_up=give_up,
+    refuse_in_turn=refuse_in_turn,
+    send_in_turn=send_in_turn,
+)

@@ -23,14 +23,14 @@ from typing import (
     overload,
 )
 
-from actors._base.errors import ActorCrashed, NodeDown, NotAMessage
+from actors._base.errors import ActorCrashed, NodeDown, NotAMessage, SendError
 from actors._base.options import check_within
 from actors._base.twins import COMPILED, bind
 from actors._messaging.ask import (
     ask_in_turn,
-    ask_when_room,
     give_up,
     open_stream,
+    refuse_in_turn,
     send_in_turn,
 )
 from actors._messaging.deadlock import waiting_for_end
@@ -222,8 +222,11 @@ class Ref(Generic[A]):
         if kwargs or not handler.least <= len(args) <= handler.most:
             handler.check(args, kwargs)
         target = self._target or self._resolve()
-        if not target.send(handler, args, kwargs):
-            await send_in_turn(self, target, Envelope(handler, args, kwargs), TURN.get())
+        try:
+            if not target.send(handler, args, kwargs):
+                await send_in_turn(self, target, Envelope(handler, args, kwargs), TURN.get())
+        except SendError as error:
+            await refuse_in_turn(error)
 
     def tell_nowait(
         self,
@@ -295,12 +298,14 @@ class Ref(Generic[A]):
         if turn is not None:
             return await ask_in_turn(self, self._host.loop, target, envelope, turn)
         try:
-            if target.try_send(envelope):
-                return await reply
-        except BaseException:
+            if not target.try_send(envelope):
+                await target.send_when_room(envelope)
+            return await reply
+        except BaseException as error:
             give_up(target, envelope)
+            if isinstance(error, SendError):
+                await refuse_in_turn(error)
             raise
-        return await ask_when_room(target, envelope, reply)
 
     @asynccontextmanager
     async def stream(
@@ -384,9 +389,9 @@ class Ref(Generic[A]):
                 return await self._handled_all()
             except ActorCrashed:  # it is being restarted
                 pass
-            except NodeDown as error:
-                if not error.restarting:
-                    raise
+            except SendError as error:
+                if not (isinstance(error, NodeDown) and error.restarting):
+                    await refuse_in_turn(error)
             await self._host.may_be_back(self)
 
     async def _handled_all(self) -> None:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol
 
 from anyio import move_on_after
 
-from actors._base.errors import DeadlineExceeded
+from actors._base.errors import DeadlineExceeded, SendError
 from actors._base.options import check_within
-from actors._messaging.ask import ask_in_turn, send_in_turn, send_until
+from actors._messaging.ask import ask_in_turn, refuse_in_turn, send_in_turn, send_until
 from actors._messaging.mailbox_options import check_priority
 from actors._messaging.turn import TURN, in_own_thread, refuse_fenced
 
@@ -98,12 +98,15 @@ class RefWith(Generic[A]):
         """As `Ref.tell`; the wait for room ends, and the message expires, when the time is up."""
         refuse_fenced()
         target, envelope = self._told(method, args, kwargs)
-        if target.try_send(envelope):
-            return
-        if self._seconds is None:
-            await send_in_turn(self._ref, target, envelope, TURN.get())
-        else:
-            await send_until(self._ref, target, envelope, self._seconds)
+        try:
+            if target.try_send(envelope):
+                return
+            if self._seconds is None:
+                await send_in_turn(self._ref, target, envelope, TURN.get())
+            else:
+                await send_until(self._ref, target, envelope, self._seconds)
+        except SendError as error:
+            await refuse_in_turn(error)
 
     def tell_nowait(
         self,
