@@ -151,7 +151,7 @@ def test_the_end_of_the_node_ends_the_command(system: Running, stops: Asked) -> 
     system.event("breakpoint reached", node="box/0")
     with _debug(system) as terminal:
         terminal.reads("(Pdb) ")
-        terminal.types("n\n")
+        terminal.types("c\n")
         terminal.reads("node box/0 has ended: killed by SIGKILL")
         assert terminal.process.wait(15) == 1
     with pytest.raises(NodeDown):

@@ -214,6 +214,10 @@ def test_a_command_in_a_folder_that_was_removed_says_so(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.skipif(
+    sys.version_info[:3] == (3, 13, 0),
+    reason="CPython 3.13.0 raises SystemError for what a module has not where the folder was removed",
+)
 def test_a_program_in_a_folder_that_was_removed_has_nodes(runtime: Path, tmp_path: Path) -> None:
     text = """
 import actors

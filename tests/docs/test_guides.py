@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import inspect
 import re
@@ -29,6 +30,8 @@ PROGRAMS = [
 ]
 
 
+# An actor that is killed closes nothing; from Python 3.13 on a database says so when it is collected.
+@pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
 @pytest.mark.parametrize("page, program", PROGRAMS)
 def test_a_block_of_a_page_runs_and_prints_what_the_page_says(
     page: str,
@@ -56,6 +59,8 @@ def test_a_block_of_a_page_runs_and_prints_what_the_page_says(
                 run()
     finally:
         sys.modules.pop(name, None)
+        if "sqlite3" in program.source:
+            gc.collect()
 
     assert capsys.readouterr().out == program.prints
 

@@ -423,9 +423,6 @@ class HttpConnection(asyncio.Protocol):
             self._timer.wait_for("body")
             if not running.keep_alive and self.transport.can_write_eof():
                 self.transport.write_eof()  # the client sees the whole response while it still sends
-        elif running.keep_alive and not self._head_size:
-            self._running = self.cycle = None  # with the scope: it may be long until the next one
-            self._timer.wait_for("idle")
         else:
             self._after_request()
 
@@ -434,8 +431,11 @@ class HttpConnection(asyncio.Protocol):
         running = self._running
         if running is not None and not running.keep_alive:
             self.transport.close()
+        elif self._head_size:
+            self._timer.wait_for("head")
         else:
-            self._timer.wait_for("head" if self._head_size else "idle")
+            self._running = self.cycle = None  # with the scope: it may be long until the next one
+            self._timer.wait_for("idle")
 
     def _refuse(self, response: bytes) -> None:
         """Send an error and close, after the responses that are due; read no more requests."""
