@@ -6,15 +6,16 @@ from typing import Final
 
 __all__ = ["keep_big_blocks"]
 
-_BIGGEST: Final = 4 * 1024 * 1024
+_BIGGEST: Final = 32 * 1024 * 1024 - 64 * 1024
+"""Just below the most that glibc adapts itself to (DEFAULT_MMAP_THRESHOLD_MAX)."""
 
 
 def keep_big_blocks() -> None:
-    """Have blocks of less than 4 MiB come from memory that malloc keeps, not each anew from the kernel.
+    """Have blocks of less than 32 MiB come from up to 64 MiB that malloc keeps, not from the kernel.
 
     glibc gives each block of 128 KiB or more pages of its own, which cost a fault each, and more than the bytes
     of a message that are copied there. Once a bigger one was freed, it takes the size of that one as the bound,
-    and keeps twice as much (mallopt(3), "dynamic mmap threshold"). Nothing writes to the one made here, so
-    that it takes no memory.
+    and keeps twice as much: as many bytes as may wait in one mailbox (mallopt(3), "dynamic mmap threshold").
+    Nothing writes to the one made here, so that it takes no memory.
     """
-    bytearray(_BIGGEST)
+    bytes(_BIGGEST)

@@ -42,7 +42,7 @@ def run(
     SIGTERM cancels it, lets it end (a `System` drains), and exits 0; SIGINT does so and exits 130;
     a second signal ends the process at once. A thread that is not the main one hears of no signals. Meanwhile
     the garbage collector looks for cycles at every 5,000 new containers, unless its thresholds have been set,
-    and malloc keeps blocks of up to 4 MiB.
+    and malloc keeps blocks of up to 32 MiB.
 
     Args:
         main: an async function, or a `functools.partial` of one, with keywords for it.
