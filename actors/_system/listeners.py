@@ -269,12 +269,10 @@ class ListenerController:
         self.close()
 
     async def _hand_over_rest(self, router: AnyRouter) -> None:
-        """Have the nodes take the connections that came last; of who has said nothing yet nobody waits."""
+        """Have the nodes take the connections that came last, also of those whose request is on its way."""
         if not isinstance(router, Router):
             return  # the nodes have them already
         with move_on_after(min(_HANDED_OVER, self.shutdown)):
-            if router.snapshot().peeking:
-                await sleep(_LOOKS_EVERY)  # what they have sent is read
             while _waits_for_node(router):  # noqa: ASYNC110 - nobody else asks when the last has gone
                 await sleep(_LOOKS_EVERY)
 
@@ -313,7 +311,7 @@ class ListenerController:
 def _waits_for_node(router: Router) -> bool:
     """Whether there are connections that have not been handed over, and nodes that would take them."""
     stats = router.snapshot()
-    queued = stats.pending or any(node.queued for node in stats.nodes)
+    queued = stats.peeking or stats.pending or any(node.queued for node in stats.nodes)
     return bool(queued) and any(node.ready for node in stats.nodes)
 
 

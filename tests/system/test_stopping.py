@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections import Counter
 from typing import Any
 
@@ -15,9 +16,9 @@ import pytest
 from actors import System, Topology, asgi, child, dynamic, listen, nodes
 from actors._base.events import Event
 from actors._system.system import coordinator_of
-from actors.keys import ip
+from actors.keys import cookie, ip
 from actors.nodes import RemoteNode
-from actors.policies import LeastConnections, ReusePort, Sticky
+from actors.policies import LeastConnections, Policy, ReusePort, Sticky
 from actors.testing import running_system
 from tests.nodes.node_actors import Victim
 
@@ -121,6 +122,34 @@ async def test_nobody_who_connects_while_a_system_stops_is_reset(
         for thread in asking:
             await anyio.to_thread.run_sync(thread.join)
     assert outcomes.keys() == {"answered", "refused"}
+
+
+@pytest.mark.parametrize(
+    "policy", [LeastConnections(), ReusePort(), Sticky(ip()), Sticky(cookie("room"))], ids=repr
+)
+async def test_who_has_connected_when_a_system_begins_to_stop_is_answered(policy: Policy) -> None:
+    served = listen(asgi("tests.soak.day_app:app"), "127.0.0.1:0", policy=policy, name="web")
+    stopping, answers = threading.Event(), []
+
+    def ask(sock: socket.socket) -> None:
+        stopping.wait()
+        time.sleep(0.1)  # as long as a request takes to another continent
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        answers.append(b"".join(iter(lambda: sock.recv(4096), b"")))
+
+    with anyio.fail_after(60):
+        tree = Topology(nodes=[nodes("web", kind="thread")], listeners=[served])
+        async with running_system(tree) as system:
+            (router,) = [one.router for one in coordinator_of(system).listeners]
+            assert router is not None
+            sock = socket.create_connection(("127.0.0.1", router.port), timeout=20)
+            await anyio.sleep(0.1)  # it is accepted
+            asking = threading.Thread(target=ask, args=(sock,))
+            asking.start()
+            stopping.set()
+        await anyio.to_thread.run_sync(asking.join)
+        sock.close()
+    assert b"welcome" in answers[0]
 
 
 def ask_until_refused(port: int, outcomes: Counter[str]) -> None:
