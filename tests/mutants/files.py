@@ -144,7 +144,10 @@ FILES: Final[dict[str, tuple[str, ...]]] = {
     "actors/programs/instance.py": ("tests/programs/test_reloads.py", *_PROGRAMS),
     "actors/programs/left_over.py": _PROGRAMS,
     "actors/programs/process.py": _PROGRAMS,
-    "actors/programs/run_once.py": ("tests/programs/test_reloads.py", *_PROGRAMS),
+    "actors/programs/run_once.py": (
+        "tests/system/test_alerts.py",
+        "tests/programs/test_reloads.py",
+    ),
     "actors/programs/spawn.py": _PROGRAMS,
     # -- actors of other nodes ------------------------------------------------------------
     "actors/_remoting/peer.py": _REMOTING,

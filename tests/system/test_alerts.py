@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import anyio
+import psutil
 import pytest
 
 from actors import Actor, Backoff, System, Topology, child, nodes
@@ -210,6 +211,17 @@ async def test_a_program_is_run_to_its_end_and_nothing_of_it_is_left(
     async with open_threads() as (loop, threads):
         end = await run_once(command, env, seconds, loop=loop, threads=threads)
     assert ("late" if end.code is None else str(end)).startswith(says)
+
+
+async def test_who_stops_waiting_for_a_program_goes_on_when_it_has_been_reaped() -> None:
+    command, env = (
+        [sys.executable, "-c", "import time; time.sleep(3600)"],
+        {"PATH": "/usr/bin:/bin"},
+    )
+    async with open_threads() as (loop, threads):
+        with anyio.move_on_after(0.3):
+            await run_once(command, env, 20, loop=loop, threads=threads)
+        assert psutil.Process().children() == []
 
 
 async def test_a_program_that_there_is_not_is_said() -> None:
