@@ -2,9 +2,9 @@
 
     python -m tests.mutants [--minutes M] [--jobs N] [--seed S] [--named] [WORD ...]
 
-Each is applied in a copy of the checkout, and the tests that should notice it run there, first those that
-run the changed line. A mutant that no test notices survives; one that is neither killed nor listed with a
-reason is a failure.
+Each is applied in a copy of the checkout, and the tests that should notice it run there, first those that run
+the changed line, in a PID namespace: a mutant of what sends signals may send them to all processes. A mutant
+that no test notices survives; one that is neither killed nor listed with a reason is a failure.
 
 Mutmut (3.8) tries only what the process of pytest itself runs: of the first 305 mutants that it made of
 `_remoting/receiver.py`, which nodes run, it left out 301.
@@ -25,7 +25,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Final
 
-from tests.mutants.copy import Copy, Verdict
+from tests.mutants.copy import Copy, Verdict, may_run_apart
 from tests.mutants.covering import Covering
 from tests.mutants.files import FILES
 from tests.mutants.generated import mutants_of
@@ -133,6 +133,10 @@ class Run:
 def main(argv: Sequence[str]) -> int:
     """Run what was asked for; return 1 if some mutant survives that is not listed."""
     arguments = _arguments(argv)
+    if not may_run_apart():
+        sys.exit(
+            "a mutant may kill whatever this user may: run this as root, with unshare (util-linux)"
+        )
     named, made = _chosen(arguments)
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         run = Run(Path(folder), arguments.jobs)
