@@ -15,6 +15,7 @@ import anyio
 from actors._base.allocator import keep_big_blocks
 from actors._base.collector import collecting_less_often
 from actors._base.errors import ActorsError, InvalidSpec
+from actors._base.received_signals import received_signals
 from actors._base.run_loop import Backend, run_on
 from actors._known_options import known_options
 from actors.nodes import MainImportEnded, importing_main
@@ -116,7 +117,7 @@ async def with_signals(
 async def _watch_signals(caught: list[signal.Signals], scope: anyio.CancelScope) -> None:
     if threading.current_thread() is not threading.main_thread():
         return  # signals are the main thread's: as `asyncio.run`, it runs without
-    with anyio.open_signal_receiver(*_EXIT_CODES) as signals:
+    with received_signals(*_EXIT_CODES) as signals:
         async for number in signals:
             if caught:
                 # The default action ends this process; its nodes see that on their lifelines and end.

@@ -9,8 +9,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -110,7 +111,8 @@ def on_this_loop(system: Any, loop: Loop, at_exit: Callable[[], None]) -> Iterat
     try:
         yield
     finally:
-        _RUNNING.remove(running)
+        with suppress(ValueError):  # this is a fork
+            _RUNNING.remove(running)
 
 
 def _at_exit() -> None:
@@ -120,3 +122,14 @@ def _at_exit() -> None:
 
 # Before the interpreter waits for the threads of systems, which is before what `atexit` has.
 threading._register_atexit(_at_exit)  # type: ignore[attr-defined] # noqa: SLF001 - as concurrent.futures does
+
+
+def _after_fork() -> None:
+    """In a fork: no system runs here, and its end is not that of a system, whose nodes it would kill."""
+    _RUNNING.clear()
+    _NODE.__dict__.clear()
+    _CONTEXT.set(())
+    TURN.set(None)
+
+
+os.register_at_fork(after_in_child=_after_fork)

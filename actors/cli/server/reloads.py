@@ -15,6 +15,7 @@ from typing import Any
 import anyio
 
 from actors._base.errors import ActorsError, ReloadFailed
+from actors._base.received_signals import received_signals
 from actors._system.coordinator import Coordinator
 from actors.cli.server.sources import Sources
 
@@ -45,7 +46,7 @@ class ReloadTriggers:
         if not self._on_hangup:
             yield
             return
-        with anyio.open_signal_receiver(signal.SIGHUP) as self._hangups:
+        with received_signals(signal.SIGHUP) as self._hangups:
             yield
 
     async def serve(self, core: Coordinator) -> None:
