@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,6 +31,7 @@ from actors.nodes import NodesSpec
 from actors.routing import Listener
 from tests.application.files import pairs
 from tests.application.parts import Counter
+from tests.routing.certificates import Certified
 
 
 @dataclass
@@ -241,6 +243,61 @@ def test_a_value_of_a_group_of_processes_renews_its_nodes_and_one_of_threads_rep
     threads = {"nodes": {"a": {"kind": "thread"}}}
     stop, start = _two(threads, {"nodes": {"a": {"kind": "thread", "shutdown": 3}}})
     assert (stop.action, start.action, stop.again) == ("stop", "start", True)
+
+
+def _program(**options: Any) -> dict[str, Any]:
+    return {"programs": {"a": {"command": ["true"], **options}}}
+
+
+@pytest.mark.parametrize(
+    "first, second, why",
+    [
+        (
+            _program(env={"KEY": "secret-1", "OLD": "secret-2", "SAME": "x"}),
+            _program(env={"KEY": "secret-3", "NEW": "secret-4", "SAME": "x"}),
+            "env differs in KEY, OLD, NEW",
+        ),
+        (
+            {"nodes": {"a": {}}},
+            {"nodes": {"a": {"env": {"KEY": "secret-1"}}}},
+            "env differs in KEY",
+        ),
+        (
+            {"pools": {"a": {"env": {"KEY": "secret-1"}}}},
+            {"pools": {"a": {"env": {"KEY": "secret-2"}}}},
+            "nodes.env differs in KEY",
+        ),
+        (
+            {"alerts": {"lag": 1, "webhook": "https://chat.example/secret-1"}},
+            {"alerts": {"lag": 1, "webhook": "https://chat.example/secret-2"}},
+            "webhook differs",
+        ),
+    ],
+)
+def test_variables_and_a_webhook_that_differ_are_named_and_not_shown(
+    first: dict[str, Any], second: dict[str, Any], why: str
+) -> None:
+    changes = _two(first, second)
+    assert why in [change.why for change in changes]
+    assert "secret" not in "".join(change.why for change in changes)
+
+
+def test_what_has_parts_is_shown_by_those_that_differ() -> None:
+    first = _program(health="tcp://127.0.0.1:1", health_timeout=1)
+    second = _program(health="tcp://127.0.0.1:2", health_timeout=1)
+    whys = [change.why for change in _two(first, second)]
+    assert whys == ["health.check tcp://127.0.0.1:1 → tcp://127.0.0.1:2", ""]
+
+
+def test_a_password_that_differs_is_not_shown(tmp_path: Path) -> None:
+    files = Certified(tmp_path).files
+
+    def served(password: str) -> dict[str, Any]:
+        listener = {"handler": "a:b", "nodes": "a", "keyfile_password": password, **files}
+        return {"nodes": {"a": {}}, "listeners": {"web": listener}}
+
+    why = [change.why for change in _two(served("secret-1"), served("secret-2"))]
+    assert why == ["tls.password differs", ""]
 
 
 def _ordered(strategy: str, *children: str) -> dict[str, Any]:

@@ -196,10 +196,25 @@ def shown(value: object) -> str:
     return text if len(text) <= _LONGEST else text[:_LONGEST] + "..."
 
 
+_SECRET: Final = frozenset(("password", "webhook"))
+"""Values that nobody is shown: what they were and are to be stays out of terminals and records of them."""
+
+
 def _told(found: Mapping[str, tuple[Any, Any]]) -> str:
-    return ", ".join(
-        f"{name} {shown(before)} → {shown(after)}" for name, (before, after) in found.items()
-    )
+    return ", ".join(_difference(name, before, after) for name, (before, after) in found.items())
+
+
+def _difference(name: str, before: Any, after: Any) -> str:
+    own = name.rpartition(".")[2]
+    if own in _SECRET:
+        return f"{name} differs"
+    if type(before) is type(after) and (parts := differences(before, after)):
+        return _told({f"{name}.{part}": values for part, values in parts.items()})
+    if own == "env":
+        old, new = before or {}, after or {}
+        changed = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+        return f"{name} differs in {', '.join(changed)}"
+    return f"{name} {shown(before)} → {shown(after)}"
 
 
 def part_of(item: object) -> str:
