@@ -101,16 +101,15 @@ class Dashboard:
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
             return
-        request = Request(scope, receive)
         try:
-            response = await self._respond(request, send)
+            response = await self._respond(Request(scope, receive), send)
         except Refused as refused:
-            response = Response.of_json({"error": str(refused)}, refused.status)
+            response = Response.of_json({"error": str(refused)}, refused.status, refused.headers)
         except (ActorsError, TimeoutError) as error:
             why = str(error) or "the system did not answer in time"
             response = Response.of_json({"error": why}, 409)
         if response is not None:
-            await response.send(send, head_only=request.method == "HEAD")
+            await response.send(send, head_only=scope["method"] == "HEAD")
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
@@ -127,8 +126,10 @@ class Dashboard:
 
     async def _respond(self, request: Request, send: Send) -> Response | None:
         changes = request.path == "/api/change"
-        if request.method not in ({"POST"} if changes else {"GET", "HEAD"}):
-            raise Refused(405, f"{request.path[:100]} takes no {request.method[:20]}")
+        taken = ["POST"] if changes else ["GET", "HEAD"]
+        if request.method not in taken:
+            why = f"{request.path[:100]} takes no {request.method[:20]}"
+            raise Refused(405, why, ((b"allow", ", ".join(taken).encode()),))
         if request.path in _FILES:
             request.check_host(self._hosts)
             name, content_type = _FILES[request.path]

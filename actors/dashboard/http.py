@@ -21,6 +21,7 @@ Receive: TypeAlias = Callable[[], Awaitable[Any]]
 Send: TypeAlias = Callable[[Any], Awaitable[None]]
 
 _LONGEST_BODY: Final = 16 * 1024
+_MOST_FIELDS: Final = 16
 _SAFE: Final = (
     (b"content-security-policy", b"default-src 'self'; frame-ancestors 'none'; base-uri 'none'"),
     (b"x-content-type-options", b"nosniff"),
@@ -35,11 +36,15 @@ class Refused(Exception):
 
     Attributes:
         status: of the response.
+        headers: of the response.
     """
 
-    def __init__(self, status: int, why: str) -> None:
+    def __init__(
+        self, status: int, why: str, headers: tuple[tuple[bytes, bytes], ...] = ()
+    ) -> None:
         super().__init__(why)
         self.status = status
+        self.headers = headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +57,11 @@ class Response:
     headers: tuple[tuple[bytes, bytes], ...] = field(default=())
 
     @classmethod
-    def of_json(cls, value: object, status: int = 200) -> Response:
+    def of_json(
+        cls, value: object, status: int = 200, headers: tuple[tuple[bytes, bytes], ...] = ()
+    ) -> Response:
         """Return *value* as JSON."""
-        return cls(json.dumps(value).encode() + b"\n", "application/json", status)
+        return cls(json.dumps(value).encode() + b"\n", "application/json", status, headers)
 
     async def send(self, send: Send, *, head_only: bool = False) -> None:
         """Send it."""
@@ -79,16 +86,22 @@ async def begin(
 
 
 class Request:
-    """One request."""
+    """One request.
+
+    Raises:
+        Refused: its query has more fields than any page sends.
+    """
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self._scope = scope
         self.receive = receive
         self.method: str = scope["method"]
         self.path: str = scope["path"]
-        self.query: dict[str, str] = dict(
-            parse_qsl(scope["query_string"].decode("latin-1"), max_num_fields=16)
-        )
+        query = scope["query_string"].decode("latin-1")
+        try:
+            self.query = dict(parse_qsl(query, max_num_fields=_MOST_FIELDS))
+        except ValueError:
+            raise Refused(400, f"the query has more than {_MOST_FIELDS} fields") from None
 
     def header(self, name: bytes) -> str:
         """Return a header, "" if there is none."""
@@ -132,7 +145,11 @@ class Request:
             Refused: the ``Origin`` is not this server's.
         """
         origin = self.header(b"origin")
-        if origin and urlsplit(origin).netloc != self.header(b"host"):
+        try:
+            ours = not origin or urlsplit(origin).netloc == self.header(b"host")
+        except ValueError:
+            ours = False
+        if not ours:
             raise Refused(403, f"a page of {origin[:100]!r} may change nothing here")
 
     async def json(self) -> dict[str, Any]:

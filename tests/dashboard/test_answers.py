@@ -128,6 +128,33 @@ def test_a_page_of_another_site_changes_nothing(operator: httpx.Client) -> None:
     assert (answer.status_code, "evil.example" in answer.json()["error"]) == (403, True)
 
 
+def test_an_address_with_too_many_fields_is_refused_in_a_sentence(anybody: httpx.Client) -> None:
+    answer = anybody.get("/healthz?" + "&".join(f"a{number}=1" for number in range(17)))
+
+    assert (answer.status_code, answer.json()["error"]) == (
+        400,
+        "the query has more than 16 fields",
+    )
+
+
+def test_a_change_from_no_site_that_there_can_be_is_refused(operator: httpx.Client) -> None:
+    answer = operator.post("/api/change", json={}, headers={"Origin": "http://[::1"})
+
+    assert (answer.status_code, answer.json()["error"]) == (
+        403,
+        "a page of 'http://[::1' may change nothing here",
+    )
+
+
+@pytest.mark.parametrize("path, taken", [("/metrics", "GET, HEAD"), ("/api/change", "POST")])
+def test_a_method_that_is_not_taken_is_answered_with_those_that_are(
+    operator: httpx.Client, path: str, taken: str
+) -> None:
+    answer = operator.put(path)
+
+    assert (answer.status_code, answer.headers["allow"]) == (405, taken)
+
+
 def test_the_tree_comes_in_parts_and_names_are_not_markup(operator: httpx.Client) -> None:
     top = operator.get("/api/children").json()
     names = [child["name"] for child in top["children"]]
