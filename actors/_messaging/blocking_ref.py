@@ -2,15 +2,18 @@
 
 Rule 1: when the system ends, every waiting thread gets `SystemStopped`.
 Rule 2: on the loop's own thread they are refused: the loop would wait for itself.
+Rule 3: in a process that was forked they are refused: no loop runs there.
 """
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from concurrent.futures import Future, InvalidStateError
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, ParamSpec, TypeVar, overload
 
 from actors._base.errors import ActorsError, SystemStopped
 from actors._messaging.turn import TURN, refuse_fenced
@@ -30,6 +33,11 @@ __all__ = ["BlockingRef", "ThreadPortal"]
 A = TypeVar("A")
 P = ParamSpec("P")
 R = TypeVar("R")
+_FORKED: Final = (
+    "this process was forked from the one in which the system runs, and reaches nobody there; have the work "
+    "done by a pool of the system, or connect by actors.connect()"
+)
+_PORTALS: Final[weakref.WeakSet[ThreadPortal]] = weakref.WeakSet()
 
 
 class ThreadPortal:
@@ -42,6 +50,14 @@ class ThreadPortal:
         self._lock = threading.Lock()
         self._waiting: set[Future[Any]] = set()
         self._closed: Callable[[], ActorsError] | None = None
+        _PORTALS.add(self)
+
+    def forked(self) -> None:
+        """In a fork: refuse everything. Whoever held the lock is not here, and nor is the loop."""
+        self._thread = 0
+        self._lock = threading.Lock()
+        self._waiting = set()
+        self._closed = lambda: ActorsError(_FORKED)
 
     def run(self, step: Callable[[], Coroutine[Any, Any, R]]) -> R:
         """Run *step* in a task of the loop and return its result, blocking this thread.
@@ -291,3 +307,11 @@ class BlockingRef(Generic[A]):
     def wait(self) -> Exit:
         """As `Ref.wait`."""
         return self._portal.run(self._ref.wait)
+
+
+def _after_fork() -> None:
+    for portal in list(_PORTALS):
+        portal.forked()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -178,9 +178,12 @@ class _SystemThread:
             self.ended.set_result(how)
 
     def stop(self) -> None:
-        """Stop the system and wait for its end; an interrupt meanwhile kills what is left, and is raised."""
+        """Stop the system and wait for its end; an interrupt meanwhile kills what is left, and is raised.
+
+        In a fork, which has no such thread, it leaves the system alone.
+        """
         interrupted: BaseException | None = None
-        while not self._over.is_set():
+        while self._thread.is_alive() and not self._over.is_set():
             try:
                 self._ask(kill=interrupted is not None)  # an interrupt may come meanwhile
                 self._over.wait(_NEVER)

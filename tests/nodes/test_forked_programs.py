@@ -103,3 +103,43 @@ def test_a_process_that_is_forked_from_the_one_of_a_system_ends_without_that_sys
     path = tmp_path / "forks.py"
     status, out, _ = run(path, CODE.replace("UVLOOP", str(uvloop)), started)
     assert (status, out.splitlines()) == (0, [answer, "the same node", "the end"])
+
+
+PLAIN = """
+import multiprocessing
+import os
+import sys
+import actors
+
+FORK = multiprocessing.get_context("fork")
+
+class Desk(actors.Actor):
+    async def pid(self) -> int:
+        return os.getpid()
+
+def ask(_):
+    try:
+        return desk.ask(Desk.pid)
+    except actors.errors.ActorsError as error:
+        return str(error).partition(",")[0]
+
+if __name__ == "__main__":
+    with actors.blocking_system(actors.Topology(nodes=[actors.nodes("work")])) as system:
+        desk = system.spawn(Desk, on="work")
+        before = desk.ask(Desk.pid)
+        with FORK.Pool(1) as pool:
+            print(*pool.map(ask, range(1)))
+        forked = os.fork()
+        if not forked:
+            sys.exit(5)
+        print(os.waitstatus_to_exitcode(os.waitpid(forked, 0)[1]))
+        print("the same node" if desk.ask(Desk.pid) == before else "another node")
+"""
+
+
+def test_a_fork_of_plain_code_is_told_that_it_reaches_no_actors_and_ends_without_the_system(
+    tmp_path: Path,
+) -> None:
+    status, out, _ = run(tmp_path / "plain.py", PLAIN)
+    told = "this process was forked from the one in which the system runs"
+    assert (status, out.splitlines()) == (0, [told, "5", "the same node"])
