@@ -224,6 +224,9 @@ class BlockingRef(Generic[A]):
     __slots__ = ("_portal", "_ref", "_verbs")
 
     def __init__(self, portal: ThreadPortal, ref: Ref[A], verbs: Ref[A] | RefWith[A]) -> None:
+        given: object = ref
+        if isinstance(given, BlockingRef):
+            raise ActorsError(f"{given!r} is a blocking ref already: call its own verbs")
         self._portal = portal
         self._ref = ref
         self._verbs = verbs

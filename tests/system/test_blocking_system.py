@@ -78,6 +78,13 @@ def test_plain_code_spawns_asks_and_stops(backend: Literal["asyncio", "trio"]) -
     assert system.wait() == actors.Exit.SHUTDOWN
 
 
+def test_what_spawn_returns_is_blocking_already_and_a_second_time_is_refused() -> None:
+    with actors.blocking_system() as system:
+        counter: Any = system.spawn(Counter)
+        with pytest.raises(ActorsError, match="is a blocking ref already: call its own verbs"):
+            system.blocking(counter)
+
+
 def test_the_verbs_of_operations_are_there_too() -> None:
     with blocking_system(Topology(nodes=[nodes("web")], children=[dynamic("crowd")])) as system:
         events = system.events()
