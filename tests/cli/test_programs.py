@@ -53,6 +53,8 @@ def test_programs_are_shown_beside_nodes_and_changed_by_the_same_commands(runtim
         assert (code, "called 'api'; the programs are 'cache'\n" in error) == (2, True)
         assert run_here(runtime, "stop", "cache/0")[1] == "stopped cache/0\n"
         assert run_here(runtime, "kill", "cache")[1] == "killed nothing: it has no instances\n"
+        assert run_here(runtime, "reload", "cache")[1] == "nothing: there is none\n"
+        assert run_here(runtime, "scale", "cache=0")[1] == "cache: none\n"
         assert run_here(runtime, "stop", "cache")[1] == "stopped cache\n"
         assert system.end(signal.SIGTERM) == 0
 

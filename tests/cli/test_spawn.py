@@ -83,7 +83,7 @@ def test_scale_changes_several_groups_and_their_nodes_serve(system: Running) -> 
     groups = json.loads(run_here(system.runtime, "scale", "--json", "web=1", "more=0")[1])
     assert [node["name"] for node in groups["web"]] == ["web/0"]
     assert groups["more"] == []
-    assert run_here(system.runtime, "scale", "more=0")[1] == "more: no nodes\n"
+    assert run_here(system.runtime, "scale", "more=0")[1] == "more: none\n"
 
 
 def test_stop_ends_one_node_for_good_and_the_system_runs_on(system: Running) -> None:

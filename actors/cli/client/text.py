@@ -163,7 +163,7 @@ def as_nodes(nodes: Sequence[dict[str, Any]]) -> str:
     """Return nodes that a command started or renewed, one per line."""
     nodes = _printable(nodes)
     rows = [(node["name"], node["kind"], f"pid {node['pid']}", node["state"]) for node in nodes]
-    return "\n".join(table(rows[0], rows[1:])) if rows else ""
+    return "\n".join(table(rows[0], rows[1:])) if rows else "nothing: there is none"
 
 
 def as_ended(done: dict[str, Any]) -> str:
@@ -262,7 +262,7 @@ def as_groups(groups: dict[str, list[dict[str, Any]]]) -> str:
     """Return groups and the nodes that each has now."""
     groups = _printable(groups)
     return "\n".join(
-        f"{name}: " + (", ".join(node["name"] for node in nodes) or "no nodes")
+        f"{name}: " + (", ".join(node["name"] for node in nodes) or "none")
         for name, nodes in groups.items()
     )
 
