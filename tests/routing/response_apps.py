@@ -75,6 +75,11 @@ async def shorter(_: Message, send: Send) -> None:
     await body(send, b"three")
 
 
+async def text(_: Message, send: Send) -> None:
+    await start(send, (b"x-secret", b"1"))
+    await send({"type": "http.response.body", "body": "hello"})
+
+
 async def changes_its_mind(_: Message, send: Send) -> None:
     await start(send, (b"content-length", b"9"), (b"x-secret", b"1"))
     raise RuntimeError("no")
@@ -106,6 +111,7 @@ _ANSWERS: dict[str, Answer] = {
         trailers,
         longer,
         shorter,
+        text,
         changes_its_mind,
         without_body,
         bad_status,

@@ -136,6 +136,7 @@ def test_http_1_0_gets_a_body_without_chunks_and_without_trailers(kind: str) -> 
     [
         ("/longer", "Response content longer than Content-Length"),
         ("/shorter", "Response content shorter than Content-Length"),
+        ("/text", "a body is bytes, got text: encode it; it begins 'hello'"),
         ("/changes_its_mind", "no"),
         ("/bad_status", "the status of a response is 200 to 599, got '200 OK'"),
     ],

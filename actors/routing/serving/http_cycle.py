@@ -425,7 +425,7 @@ class Cycle:
         return b""
 
     def _write_body(self, body: bytes, *, more: bool) -> None:
-        size = len(body)
+        size = _size(body)  # before the head is taken, so that the client gets a 500
         hidden = self._has_no_body
         if self._chunked is False and not hidden:
             self._count(size, more=more)
@@ -540,3 +540,14 @@ def _client_gone(error: BaseException) -> bool:
     if before is None and type(error).__name__.startswith("ClientDisconnect"):
         before = error.__context__
     return isinstance(error, ClientDisconnected) or (before is not None and _client_gone(before))
+
+
+def _size(body: object) -> int:
+    """Return the length of a part of a body.
+
+    Raises:
+        TypeError: it is no bytes; of text it says what to do.
+    """
+    if isinstance(body, str):
+        raise TypeError(f"a body is bytes, got text: encode it; it begins {body[:20]!r}")
+    return len(body)  # type: ignore[arg-type] # it says so itself
