@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from anyio import Lock, move_on_after, sleep
 
-from actors._base.errors import ActorsError, InvalidSpec, SystemStopped
+from actors._base.errors import ActorsError, BootFailed, InvalidSpec, SystemStopped
 from actors._base.run_loop import new_task_group
 from actors._remoting import operations as ops
 from actors._system.admin_spec import ADMIN_GROUP
@@ -134,6 +134,8 @@ class NodeGroups:
     async def scale(self, name: str, count: int, *, by_pool: bool = False) -> list[RemoteNode]:
         """Start or stop nodes until a group has *count*; return them when all are ready.
 
+        New ones that still wait for a place, and would be too many, are given up: that call fails.
+
         Raises:
             InvalidSpec: there is no such group, or it cannot have so many nodes.
             BootFailed: a new one did not get ready; none of the new ones is left.
@@ -143,6 +145,7 @@ class NodeGroups:
             self.check(name, count)
         else:
             self.check_scale(name, count)
+        self._give_up_waiting(name, count)
         async with self.changing(name):
             spec, have = self._specs[name], self.members(name)
             if count > len(have):
@@ -151,6 +154,17 @@ class NodeGroups:
             self.scaled(name)
             await self._tree.stop_nodes(ending)
             return self.members(name)
+
+    def _give_up_waiting(self, name: str, count: int) -> None:
+        """Start no node beyond *count* that a change which is under way has waiting for its place.
+
+        That takes as long as it takes, if agents have to come by themselves.
+        """
+        if self.changing(name).locked():
+            for node in self.members(name)[count:]:
+                waits = node.state is NodeState.WAITING and not node.was_ready
+                if waits and node.replacement is not None:
+                    node.replacement.main.kill()
 
     def check_scale(self, name: str, count: object) -> None:
         """Refuse a number of nodes that a group cannot be given by a user.
@@ -300,6 +314,11 @@ class NodeGroups:
                 raise SystemStopped("the system is stopping: it starts no more nodes") from error
             if isinstance(error, ChildNotStarted):
                 cause = first_cause(error)
+                if isinstance(
+                    cause, ChildNotStarted
+                ):  # nothing was raised: somebody has stopped it
+                    text = f"node {cause.child} was stopped before it was ready"
+                    raise BootFailed(text) from error
                 raise cause from cause.__cause__
             raise
         self._specs[spec.name] = spec

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from anyio import fail_after
+from anyio import CancelScope, fail_after
 
 from actors._base.errors import ActorsError, BootFailed
 from actors._base.log import iso_time, write_lines, write_records
@@ -90,6 +90,7 @@ class PlacedRun(ProcessRun):
     def __init__(self, node: PlacedNode, *, successor: bool = False) -> None:
         super().__init__(node, successor=successor)
         self.place: Place | None = None
+        self._waiting = CancelScope()
         self._came: Any = None
         self._begun = False
         self._settled = False
@@ -110,16 +111,23 @@ class PlacedRun(ProcessRun):
         patient = self.node.waits_long and not self.successor
         self.show_waiting()
         try:
-            with fail_after(None if patient else seconds):
+            with fail_after(None if patient else seconds), self._waiting:
                 self.place = await self._free_place(patient=patient)
-            self.node.place = self.place.name
+                self.node.place = self.place.name
         except TimeoutError as error:
             doing = self.node.places.waits_for(self.node.spec, self.node.slot)
             why = f": {doing}" if doing else ""
             raise BootFailed(
                 f"node {self.node.name} had no place after {seconds:g} s (its boot_timeout){why}"
             ) from error
+        if self.place is None:
+            raise BootFailed(f"node {self.node.name} was given up before it had a place")
         await super().start(ended, within)
+
+    def kill(self) -> None:
+        """Have its process killed; while it waits for a place, start none."""
+        super().kill()
+        self._waiting.cancel()
 
     def show_waiting(self) -> None:
         """Show that the node waits for a place, which may take a while."""

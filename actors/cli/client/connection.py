@@ -25,6 +25,8 @@ REPLY_TIMEOUT: Final = 10.0
 """Seconds that a reply may take; the system has shorter limits for what it asks its nodes."""
 _STOP_POLL: Final = 0.05
 _CHUNK: Final = 256 * 1024
+_GO_ON: Final = frozenset({"reload", "restart", "scale", "spawn", "stop_any"})
+"""What the system goes on with when nobody waits for its answer any more."""
 _EXIT_CODES: Final = {"wrong": WRONG, "failed": FAILED}
 """The exit code by the `why` of a refusal."""
 
@@ -65,9 +67,7 @@ class ControlConnection:
             self._sock.sendall(json.dumps(request).encode() + b"\n")
             reply = json.loads(self._read_line())
         except TimeoutError as error:
-            raise CommandFailed(
-                f"system {self.label} did not answer within {timeout:g} s"
-            ) from error
+            raise CommandFailed(f"system {self.label} {_late(op, timeout)}") from error
         except (OSError, ValueError) as error:
             raise CommandFailed(f"system {self.label} broke off its answer: {error}") from error
         if reply["ok"]:
@@ -200,6 +200,12 @@ class ControlConnection:
     def _left(self, process: int, seconds: float) -> bool:
         """Whether the system has ended in its program, which may go on."""
         return self._process_ended(process, seconds) or not self._socket_file.exists()
+
+
+def _late(op: str, seconds: float) -> str:
+    if op in _GO_ON:
+        return f"goes on with it after {seconds:g} s: `actors ps` shows what it waits for"
+    return f"did not answer within {seconds:g} s"
 
 
 def _as_typed(value: Any) -> Any:
