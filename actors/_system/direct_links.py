@@ -90,7 +90,7 @@ class DirectLinks:
         if asked is None or (run is not None and run.state is not NodeState.READY):
             self._refuse(link, address)
             return
-        both = frozenset({(asker.address, asker.number), (asked.address, asked.number)})
+        both = _pair(asker, asked)
         if times < self._connected.get(both, 0):
             return
         running = self._running()
@@ -149,21 +149,32 @@ class DirectLinks:
 
     def _link_parted(self, link: Link, address: str, links: int, why: str) -> None:
         """Tell everybody, once, that two processes have lost each other; both ends say so in their time."""
-        one, other = self._process(link.peer), self._process(address)
-        if one is None or other is None:
+        pair = self._connected_pair(link, address)
+        if pair is None:
             return
-        both = frozenset({(one.address, one.number), (other.address, other.number)})
+        one, other = pair
+        both = _pair(one, other)
         if self._parted.get(both, 0) < links:
-            self._parted = {pair: n for pair, n in self._parted.items() if pair in self._connected}
+            self._parted = {
+                known: n for known, n in self._parted.items() if known in self._connected
+            }
             self._parted[both] = links
             self._state.event("link_parted", {"nodes": [one.address, other.address], "why": why})
 
     def _unreachable(self, link: Link, address: str, why: str) -> None:
         """Two processes cannot reach each other, as one of them says: tell the other, and everybody."""
-        asker, asked = self._process(link.peer), self._process(address)
-        if asker is not None and asked is not None:
+        pair = self._connected_pair(link, address)
+        if pair is not None:
+            asker, asked = pair
             asked.link.note(ops.link_failed, asker.address, why)
             self._state.event("link_parted", {"nodes": [asker.address, asked.address], "why": why})
+
+    def _connected_pair(self, link: Link, address: str) -> tuple[_Process, _Process] | None:
+        """Return who says something of its link to whom; None if that was a link to a run which has ended."""
+        one, other = self._process(link.peer), self._process(address)
+        if one is None or other is None or _pair(one, other) not in self._connected:
+            return None
+        return one, other
 
     def _refuse(self, link: Link, address: str) -> None:
         """Tell a process that the one it wants to talk to is not there."""
@@ -175,6 +186,10 @@ class DirectLinks:
             link.note(ops.node_down, address, "there is no such node", False, 0.0)
         else:
             link.note(ops.node_down, address, peer.why, peer.restarting, peer.patience)
+
+
+def _pair(one: _Process, other: _Process) -> frozenset[tuple[str, int]]:
+    return frozenset({(one.address, one.number), (other.address, other.number)})
 
 
 def _hand_out(link: Link, peer: str, way: socket.socket | Endpoint) -> None:

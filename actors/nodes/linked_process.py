@@ -89,15 +89,15 @@ class LinkedProcess:
         """Wait a moment for the parent to report that node's end; otherwise only the link was lost."""
         peer = self.host.peers.get(link.peer)
         if link is not self.parent and peer is not None:
+            told = link not in peer.sent_over  # the news of the node's end has closed it
             peer.link_ended(link, _REPORT_WITHIN)
-            if link.far:
-                self.host.loop.call_later(
-                    _REPORT_WITHIN, self._still_there, peer, peer.links, peer.why
-                )
+            if link.far and not told:
+                lost = peer.links, peer.ended_runs, peer.why
+                self.host.loop.call_later(_REPORT_WITHIN, self._still_there, peer, *lost)
 
-    def _still_there(self, peer: Peer, links: int, why: str) -> None:
+    def _still_there(self, peer: Peer, links: int, ended: int, why: str) -> None:
         """Tell the parent that only the link was lost, if it has not said that the node has ended."""
-        if peer.ready:
+        if peer.ready and peer.ended_runs == ended:
             self.parent.note(ops.link_parted, peer.name, links, why)
 
     def _open_link(self, _link: Link, fds: list[int], address: str) -> None:

@@ -102,6 +102,21 @@ async def test_kill_9_of_a_node_is_told_and_its_agent_starts_it_again() -> None:
         assert not kinds(events, "place_lost")
 
 
+async def test_the_end_of_a_node_parts_no_link_however_soon_it_is_there_again() -> None:
+    """Who was linked to it hears of the end of the link first, and of the new run a moment later."""
+    groups = [nodes("far", engine="hosts"), nodes("off", engine="hosts")]
+    async with system_with_events(Topology(nodes=groups, patience=60.0)) as (system, events):
+        one = await system.spawn(Counter, 10, on="far")
+        other = await system.spawn(Counter, 20, on="off")
+        for _ in range(3):
+            assert await other.ask(Counter.ask_other, one, 1) == 11
+            with pytest.raises(NodeDown):
+                await one.ask(Counter.kill_process)
+            assert await one.ask(Counter.add, 0) == 10
+            await other.ask(Counter.wait, 0.2)
+        assert not kinds(events, "link_parted")
+
+
 async def test_what_a_node_printed_last_is_in_the_report_of_its_end() -> None:
     async with system_with_events(TWO) as (system, events):
         counter = await system.spawn(Counter, on="far/0")
