@@ -391,7 +391,9 @@ class Coordinator(SystemState):
         self.adoptions.forbid(run)
         restarting = not node.leaving
         self.event("node_draining", {"node": node.name, "why": why})
-        patience = inf if restarting and run.renewing else 0.0
+        # That the link has ended is only a hint that the node has: until that is known, messages wait.
+        unknown = run.link is not None and run.link.closed is not None and self.topology.patience
+        patience = inf if restarting and (run.renewing or unknown) else 0.0
         self.host.peer(run.address).drain(why, restarting=restarting, patience=patience)
         self._tell_nodes(node, ops.node_draining, run.address, why, restarting, patience)
         for listening in self.listeners:

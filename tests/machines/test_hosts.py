@@ -144,6 +144,30 @@ async def test_kill_9_of_an_agent_is_one_loss_and_all_comes_back_elsewhere() -> 
         ] * 2
 
 
+async def test_while_it_is_not_certain_that_a_node_has_ended_messages_wait_for_its_next_run() -> (
+    None
+):
+    """The end of its link, and of the command that reaches its agent, are hints until its lease is over."""
+    elsewhere = nodes("far", engine="hosts", on={"hosts": [{"run": ["env", "FAR=1"]}]})
+    topology = Topology(nodes=[elsewhere, nodes("box")], patience=60.0, lease=3.0)
+    async with system_with_events(topology) as (system, events):
+        counter = await system.spawn(Counter, 10, on="far")
+        box = await system.spawn(Counter, on="box")
+        os.kill(place_of(system, "far/0").pid, signal.SIGKILL)
+        await eventually(lambda: kinds(events, "node_draining"), within=10)
+        answers: list[int] = []
+
+        async def ask_by_the_other() -> None:
+            answers.append(await box.ask(Counter.ask_other, counter, 1))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask_by_the_other)
+            answers.append(await counter.ask(Counter.add, 1))
+        assert sorted(answers) == [11, 12]
+        ((_, lost),) = kinds(events, "place_lost")
+        assert lost["by"] == "its lease"
+
+
 async def test_an_agent_that_is_stopped_loses_its_lease_and_its_nodes_first() -> None:
     """The kernel ends them, while nobody of theirs runs."""
     async with system_with_events(TWO.also((), trace=False, lease=1.0)) as (system, events):
