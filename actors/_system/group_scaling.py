@@ -117,7 +117,7 @@ class GroupScaling:
         """Return how many CPUs the other groups leave."""
         nodes = self._state.nodes.values()
         others = [node for node in nodes if node.group not in {name, ADMIN_GROUP}]
-        return usable_cpus() - len(others)
+        return usable_cpus() - sum(node.spec.engine is None for node in others)
 
     async def _scale(self, name: str, have: int, wanted: int, why: str) -> None:
         facts = {"group": name, "before": have, "nodes": wanted, "why": why}

@@ -79,6 +79,11 @@ class NodeGroups:
         """Return the nodes of a group by slot, without those that end for good."""
         return [node for node in self._state.group(name) if not (node.lost or node.leaving)]
 
+    def is_elsewhere(self, name: str | None) -> bool:
+        """Return whether a group, or the group of a node, of that name is on other machines."""
+        spec = None if name is None else self._specs.get(name.partition("/")[0])
+        return spec is not None and spec.engine is not None
+
     def forget(self, node: RemoteNode) -> None:
         """Remove a node that was stopped on purpose and has ended."""
         if self._state.nodes.get(node.name) is node:
@@ -327,7 +332,8 @@ class NodeGroups:
     def warn_of_cpus(self) -> None:
         """Report it if the nodes there are now, with the pools, ask for more CPUs than there are."""
         pools = self._state.pool_sizes
-        groups = [(spec, len(self.members(name))) for name, spec in self._specs.items()]
+        here = [(name, spec) for name, spec in self._specs.items() if spec.engine is None]
+        groups = [(spec, len(self.members(name))) for name, spec in here]
         now = [
             replace(spec, count=count)
             for spec, count in groups

@@ -181,9 +181,9 @@ class Pools:
                 self._groups.add(spec.group)
 
     def _count(self, spec: PoolSpec[Any]) -> None:
-        """Count the workers for the CPU budget; the default pool of a system that serves does not count."""
+        """Count the workers of this machine for its CPUs, but for the default pool of a system that serves."""
         spare = spec.name == DEFAULT_POOL and bool(self._state.listeners)
-        if spec.per_node is None and not spare:
+        if spec.per_node is None and not spare and not self._groups.is_elsewhere(spec.on):
             self._state.pool_sizes[spec.name] = spec.size
 
     async def prepare(self, item: TreeSpec) -> list[PoolSpec[Any]]:

@@ -118,9 +118,9 @@ class SystemState:
 
     @property
     def process_nodes(self) -> int:
-        """How many nodes there are that compute in processes of their own: pools' workers too, not `admin`."""
-        groups = [node.group for node in self.nodes.values() if node.kind == "process"]
-        return len(groups) - groups.count(ADMIN_GROUP)
+        """How many nodes compute in processes of their own on this machine: pools' workers too, not `admin`."""
+        nodes = [node for node in self.nodes.values() if node.kind == "process"]
+        return sum(node.spec.engine is None and node.group != ADMIN_GROUP for node in nodes)
 
     def count_start(self, what: str) -> None:
         """Count a start of what has processes of its own; many within a minute are one event."""

@@ -19,6 +19,12 @@ def handler(cpu: float, p50: float) -> dict[str, Any]:
     return {"class": "shop:Cart", "method": "add_up", "run": {"p50": p50}, "cpu_seconds": cpu}
 
 
+def test_nodes_of_other_machines_share_no_cpus_with_this_one() -> None:
+    far = [node(f"far/{slot}", 0.9, place=f"far@{slot}", library_threads="4") for slot in range(3)]
+    (advice,) = diagnose([look(*far, node("web/0", 0.5, library_threads="1"))] * 2, 2)
+    assert (advice.about, advice.what) == ("far", "more nodes: actors scale far=4")
+
+
 def test_a_system_that_is_well_is_left_alone_with_the_figures() -> None:
     (advice,) = diagnose([look(node("web/0", 0.5), node("web/1", 0.4))] * 3, 2)
     why = "its nodes compute 45% of their time, and their loops are at most 1 ms late"

@@ -15,8 +15,9 @@ import anyio
 import psutil
 import pytest
 
-from actors import System, Topology, nodes
+from actors import System, Topology, nodes, pool
 from actors._base.run_loop import open_loop
+from actors._system import cpu_budget, group_scaling
 from actors._system.control.ps import ps
 from actors._system.control.top import top
 from actors._system.system import coordinator_of
@@ -374,6 +375,23 @@ def test_who_can_be_of_one_system(there: dict[str, Any], problem: str) -> None:
     found = skew_of({**identity(), **there})
     assert found.startswith(problem)
     assert bool(found) == bool(problem)
+
+
+async def test_nodes_and_workers_of_other_machines_share_no_cpus_with_those_of_this_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for module in (cpu_budget, group_scaling):
+        monkeypatch.setattr(module, "usable_cpus", lambda: 2)
+    topology = replace(TWO, children=[pool(name="work", size=8, on="far")])
+    async with system_with_events(topology) as (system, events):
+        await system.scale("far", 3)
+        await system.start(nodes("box", kind="thread"))
+        assert not kinds(events, "cpu_budget")
+        assert coordinator_of(system).process_nodes == 0
+        assert coordinator_of(system).scaling._cpus_for("box") == 2
+        await system.scale("box", 3)
+        ((_, told),) = kinds(events, "cpu_budget")
+        assert (told["nodes"], told["groups"], told["pools"]) == (3, "box=3", "")
 
 
 async def test_its_stacks_and_profile_come_by_its_agent() -> None:

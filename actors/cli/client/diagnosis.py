@@ -97,16 +97,17 @@ def _computing_handlers(looks: Sequence[dict[str, Any]]) -> Iterator[Advice]:
 
 def _groups(looks: Sequence[dict[str, Any]], cpus: int) -> Iterator[Advice]:
     shares = defaultdict[str, dict[str, list[float]]](lambda: defaultdict(list))
-    for look in looks:
-        for node in look["nodes"]:
-            if node["cpu"] is not None and node["kind"] == "process":
-                shares[node["name"].rpartition("/")[0]][node["name"]].append(node["cpu"])
-    whole = sum(len(nodes) for nodes in shares.values())
+    rows = [node for look in looks for node in look["nodes"] if node["kind"] == "process"]
+    for node in rows:
+        if node["cpu"] is not None:
+            shares[_group(node)][node["name"]].append(node["cpu"])
+    elsewhere = {_group(node) for node in rows if node.get("place")}
+    whole = sum(len(nodes) for group, nodes in shares.items() if group not in elsewhere)
     for group, nodes in shares.items():
         means = [fmean(one) for one in nodes.values()]
         busy, count = fmean(means), len(means)
         why = f"its {count} nodes compute {busy:.0%} of their time"
-        if busy >= _BUSY and whole < cpus:
+        if busy >= _BUSY and (group in elsewhere or whole < cpus):
             yield Advice(group, f"more nodes: actors scale {group}={count + 1}", why)
         elif busy >= _BUSY:
             why = f"{why}, and there are {cpus} CPUs for {whole} nodes"
@@ -117,8 +118,14 @@ def _groups(looks: Sequence[dict[str, Any]], cpus: int) -> Iterator[Advice]:
             yield Advice(group, f"if it is so at its busiest, {what}", why)
 
 
+def _group(node: dict[str, Any]) -> str:
+    name: str = node["name"]
+    return name.rpartition("/")[0]
+
+
 def _library_threads(looks: Sequence[dict[str, Any]], cpus: int) -> Iterator[Advice]:
-    nodes = [node for node in looks[-1]["nodes"] if node["kind"] == "process"] if looks else []
+    shown = looks[-1]["nodes"] if looks else []
+    nodes = [node for node in shown if node["kind"] == "process" and not node.get("place")]
     said = [str(node.get("library_threads", "")) for node in nodes]
     counts = [int(text) for text in said if text.isascii() and text.isdigit()]
     if sum(counts) > max(cpus, len(counts)):
