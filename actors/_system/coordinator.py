@@ -330,6 +330,7 @@ class Coordinator(SystemState):
 
     def _node_forgotten(self, node: RemoteNode) -> None:
         self._tell_nodes(node, ops.node_forgotten, node.name)
+        self.machines.node_forgotten(node)
 
     def imports(self, group: str) -> tuple[str, ...]:
         """Return the modules of this package that the nodes of a group import before they are ready."""

@@ -56,6 +56,16 @@ class OtherMachines:
         self.places.check(spec)
         return PlacedNode(self._home, spec, slot, self.places)
 
+    def node_forgotten(self, node: RemoteNode) -> None:
+        """Let go of the place of a node that was stopped for good, if no other node of its group has it."""
+        places, spec = self.places, node.spec
+        if places is None or spec.engine is None:
+            return
+        number = places.place_number(spec, node.slot)
+        others = [other for other in self._state.nodes.values() if other.group == node.group]
+        if number not in {places.place_number(spec, other.slot) for other in others}:
+            places.let_go(spec.name, number)
+
     def new_router(self, spec: Listener) -> FarRouter | None:
         """Return the routers of a listener whose nodes are on other machines, None of one with nodes here.
 

@@ -93,6 +93,7 @@ class PlaceHome(LinesHome, Protocol):
     @property
     def routers(self) -> Sequence[ShownRouter]: ...
     def place_over(self, place: Place) -> None: ...
+    def place_empty(self, place: Place) -> None: ...
 
 
 class Place:
@@ -114,6 +115,7 @@ class Place:
         over: why it is over, "" while it is not.
         leaving: why it takes no more nodes, "" while it does.
         replaces: whether it follows one that was ended in order.
+        wanted: whether there are nodes that are to run there.
         silent_since: when it was found to be silent, in seconds since the epoch; None while it is not.
     """
 
@@ -126,6 +128,7 @@ class Place:
         self.versions: dict[str, str] = {"python": "", "release": ""}
         self.over: str = ""
         self.replaces: bool = False
+        self.wanted: bool = True
         self.leaving: str = ""
         self.silent_since: float | None = None
         self._home = home
@@ -144,6 +147,11 @@ class Place:
     def usable(self) -> bool:
         """Whether nodes can be started there."""
         return bool(self._line is not None and not (self.over or self.leaving or self._line.closed))
+
+    @property
+    def to_be_ended(self) -> bool:
+        """Whether nobody needs it, as no node is to run there, and none does."""
+        return not (self.wanted or self._runs or self.over or self.leaving)
 
     @property
     def facts(self) -> dict[str, str]:
@@ -326,6 +334,7 @@ class Place:
             "ended": run.on_ended,
         }
         tell[op](**fields)
+        self._tell_empty()
 
     def _joined(self) -> None:
         if not self._ready.done():
@@ -371,6 +380,15 @@ class Place:
             run.on_place_leaving(why)
 
     # -- its end ------------------------------------------------------------------------------
+
+    def let_go(self) -> None:
+        """Have it end when no node runs there any more."""
+        self.wanted = False
+        self._tell_empty()
+
+    def _tell_empty(self) -> None:
+        if self.to_be_ended:
+            self._home.place_empty(self)
 
     def on_silent(self) -> None:
         """It was not heard of for a third of its lease."""
@@ -452,10 +470,10 @@ class Place:
         for run in runs.values():
             run.on_place_lost(why)
 
-    async def stop(self, grace: float) -> None:
-        """End its agent in order, with the system; its nodes have ended."""
+    async def stop(self, grace: float, why: str = "the system has ended") -> None:
+        """End its agent in order, because of *why*; its nodes have ended."""
         placed, self._placed = self._placed, None
-        self._finish("the system has ended", "its parent")
+        self._finish(why, "its parent")
         if placed is not None:
             # One that has not come hears nothing of the end.
             await self._engine.stop(placed, 0.0 if self._line is None else grace)

@@ -146,6 +146,12 @@ class Places:
             self._slots[key] = _PlaceSlot(self, spec, want)
         return await self._slots[key].get(patient=patient)
 
+    def let_go(self, group: str, number: int) -> None:
+        """Have no place of that number in a group, as no node needs it: others may have its agent."""
+        slot = self._slots.get((group, number))
+        if slot is not None:
+            slot.let_go()
+
     def waits_for(self, spec: NodesSpec, slot: int) -> str:
         """Return what the place of a node waits for, for errors."""
         found = self._slots.get((spec.name, place_number(spec, slot)))
@@ -287,6 +293,18 @@ class Places:
         for slot in self._slots.values():
             slot.place_over(place)
 
+    def place_empty(self, place: Place) -> None:
+        """End the agent of a place that is not wanted, and has no node any more, in order."""
+        name = f"end of place {place.name}"
+        self.loop.start(self._end_empty, place, name=name, fresh=True)
+
+    async def _end_empty(self, place: Place) -> None:
+        if place.to_be_ended:
+            why = "no node needs it any more"
+            facts = {"place": place.name, "machine": place.machine, "why": why}
+            self.event("place_left", {**facts, "by": "its parent"})
+            await place.stop(_GRACE, why)
+
     def _from_thread(self, tell: Callable[[Place], None]) -> Callable[[str], None]:
         """Return what tells a place something on the loop, called in the leases' thread with its key."""
 
@@ -354,6 +372,7 @@ class _PlaceSlot:
         """Return the place, when there is one; see `Places.place_for`."""
         while True:
             if self._place is not None and self._place.usable:
+                self._place.wanted = True
                 return self._place
             waiter = self._places.loop.waiter()
             self._waiters.append(waiter)
@@ -418,6 +437,13 @@ class _PlaceSlot:
         if self._place is place:
             self._left = bool(place.leaving)
             self._place = None
+
+    def let_go(self) -> None:
+        """Have no place; the next node gets another one."""
+        self.cancel()
+        self._begun = False
+        if self._place is not None:
+            self._place.let_go()
 
     def cancel(self) -> None:
         """Start no more."""
