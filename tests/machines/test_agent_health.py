@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 
 import anyio
+import anyio.lowlevel
+import anyio.to_thread
 import pytest
 
 from actors.errors import InvalidSpec
@@ -58,6 +61,38 @@ async def test_who_says_anything_else_is_let_go_and_others_are_answered(said: by
         assert (await _ask(port, b"GET /live HTTP/1.1\r\n\r\n"))[1] == "alive\n"
         for stranger in strangers:
             stranger.close()
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_probe_is_answered_however_many_are_connected_and_say_nothing() -> None:
+    port = free_port()
+    health = await AgentHealth.open(("127.0.0.1", port), _Probed())
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(health.serve)
+        strangers = [await anyio.connect_tcp("127.0.0.1", port) for _ in range(300)]
+        assert (await _ask(port, b"GET /live HTTP/1.1\r\n\r\n"))[1] == "alive\n"
+        for stranger in strangers:
+            await stranger.aclose()
+        tasks.cancel_scope.cancel()
+
+
+async def test_it_answers_again_when_there_is_a_descriptor_for_a_probe() -> None:
+    port = free_port()
+    health = await AgentHealth.open(("127.0.0.1", port), _Probed())
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(health.serve)
+        await anyio.lowlevel.checkpoint()
+        with socket.socket() as probe:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (probe.fileno() + 1, before[1]))
+            try:
+                probe.connect(("127.0.0.1", port))
+                probe.sendall(b"GET /live HTTP/1.1\r\n\r\n")
+                await anyio.sleep(0.05)
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, before)
+            answer = await anyio.to_thread.run_sync(probe.recv, 1000)
+        assert answer.endswith(b"alive\n")
         tasks.cancel_scope.cancel()
 
 
