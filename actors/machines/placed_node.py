@@ -244,9 +244,9 @@ class PlacedRun(ProcessRun):
             self._read_to_end()
 
     def _fail_start(self) -> None:
-        error = BootFailed(
-            self._boot_error or f"node {self.node.name}: {self._how()}{self._last_lines()}"
-        )
+        name, how = f"node {self.node.name}", self._how()
+        said = how if how.startswith(name) else f"{name}: {how}"
+        error = BootFailed(self._boot_error or f"{said}{self._last_lines()}")
         if self._stack_of_failure:
             error.__cause__ = RemoteTraceback(self._stack_of_failure)
         self._came.set_exception(error)

@@ -228,6 +228,18 @@ async def test_a_node_that_does_not_get_ready_fails_the_start_with_its_own_words
             raise AssertionError("it started")
 
 
+async def test_an_agent_that_has_no_room_for_a_node_fails_the_start_and_names_the_node_once() -> (
+    None
+):
+    few = ["bash", "-c", 'ulimit -n 48; exec "$0" "$@"']
+    group = nodes("far", count=12, engine="hosts", on={"hosts": [{"run": few}]})
+    with pytest.raises(
+        BootFailed, match=r"^node far/\d+ could not be started: .*Too many open files"
+    ):
+        async with System(Topology(nodes=[group])):
+            pass
+
+
 async def test_a_command_that_runs_no_agent_fails_the_start_with_what_it_said() -> None:
     hosts = [{"run": [sys.executable, "-c", "print('no such host'); raise SystemExit(3)"]}]
     group = nodes("far", engine="hosts", on={"hosts": hosts})
