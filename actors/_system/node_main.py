@@ -26,7 +26,14 @@ from actors._system.node_servers import NodeServers
 from actors._system.readiness import Readiness
 from actors._system.system import System
 from actors._system.system_access import NodeAccess
-from actors.nodes import BOOT_FAILED, NodeProcess, boot_config, import_modules, install_main
+from actors.nodes import (
+    BOOT_FAILED,
+    LINK_LOST,
+    NodeProcess,
+    boot_config,
+    import_modules,
+    install_main,
+)
 
 if TYPE_CHECKING:
     from actors.nodes import Link
@@ -46,8 +53,11 @@ def main(lifeline: int) -> None:
     config = boot_config(lifeline, _take_lease)
     collect_less_often()
     keep_big_blocks()
-    if not run_on(_serve, config, True, backend=config["backend"], uvloop=config["uvloop"]):
-        os._exit(BOOT_FAILED)
+    code = run_on(_serve, config, True, backend=config["backend"], uvloop=config["uvloop"])
+    if code == BOOT_FAILED:
+        os._exit(code)
+    if code:
+        sys.exit(code)
 
 
 def _take_lease(config: dict[str, Any]) -> None:
@@ -75,8 +85,8 @@ def run_interpreter(text: str) -> None:
         run_on(_serve, config, False, backend=config["backend"], uvloop=False)
 
 
-async def _serve(config: dict[str, Any], alone: bool) -> bool:  # noqa: FBT001 - passed on by position
-    """Serve the parent, *alone* in its process or not; return whether the node had got ready."""
+async def _serve(config: dict[str, Any], alone: bool) -> int:  # noqa: FBT001 - passed on by position
+    """Serve the parent, *alone* in its process or not; return the exit code of a process for this end."""
     async with open_loop() as loop, create_task_group() as tasks:
         node = NodeProcess(config, loop, tasks, EXTRAS)
         if "show_host" in config:  # its parent shares this memory
@@ -90,7 +100,7 @@ async def _serve(config: dict[str, Any], alone: bool) -> bool:  # noqa: FBT001 -
             await hooks.ready()
         except Exception:  # noqa: BLE001 - the parent reports it
             _report_failure(node)
-            return False
+            return BOOT_FAILED
         node.parent.note(ops.ready)
         node.heartbeat.start()
         node.block_watch.start()
@@ -109,7 +119,7 @@ async def _serve(config: dict[str, Any], alone: bool) -> bool:  # noqa: FBT001 -
             node.host.memory.close()
             await _close_links(node)
         tasks.cancel_scope.cancel()
-    return True
+    return LINK_LOST if end.link_lost else 0
 
 
 async def _open(node: NodeProcess, *, alone: bool) -> None:
@@ -172,15 +182,24 @@ class _NodeEnd:
         self._access = access
         self._servers = servers
         self._ending = False
+        self.link_lost = False
         self.reached = node.host.loop.waiter()
         handlers = node.host.handlers
         handlers.on_note(ops.leave, self._on_leave)
         handlers.on_note(ops.shut_down, self._on_shut_down)
         handlers.on_note(ops.end_now, lambda _link: self._reach())
+        if "lease" in node.config:
+            node.parent_lost = self._on_parent_lost
 
     def _on_leave(self, _link: Link, seconds: float) -> None:
         self._node.heartbeat.stop()
         self._node.host.loop.start(self._leave, seconds, name="leave")
+
+    def _on_parent_lost(self) -> None:
+        """End in order: the parent, which is elsewhere, has lost the link as well, and starts another run."""
+        if not (self._ending or self.reached.done()):
+            self.link_lost = True
+            self._on_leave(self._node.parent, self._node.config["leave_within"])
 
     async def _leave(self, seconds: float) -> None:
         """Finish the node's work, connections first: their handlers may need its actors."""

@@ -15,6 +15,8 @@ from actors._base.log import iso_time, write_lines, write_records
 from actors._remoting import operations as ops
 from actors._remoting.link import Link
 from actors.nodes import (
+    IN_ORDER,
+    LINK_LOST,
     NodeState,
     ProcessRun,
     RemoteNode,
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["PlacedNode", "PlacedRun"]
 
 _NODE: Final = "node"
+_LINK_LOST: Final = "replaced: the network has lost its link"
 _LOOK_WITHIN: Final = 10.0
 """Seconds that an agent has to look into a node, beyond those that the look takes."""
 
@@ -195,6 +198,7 @@ class PlacedRun(ProcessRun):
             max_rss=spec.max_rss,
             dumps=True,
             link=link,
+            leave_within=IN_ORDER * spec.shutdown,
         )
         return {
             "name": node.name,
@@ -234,6 +238,9 @@ class PlacedRun(ProcessRun):
     def on_ended(self, code: int | None, why: str, stack: str, lines: list[str]) -> None:
         """Its process has ended: let its link be read to the end."""
         self._settled = True
+        if code == LINK_LOST and self.end.asked is None:
+            # It has seen that the network has lost its link, and has ended in order, as when it is replaced.
+            self.end.replaced, code = _LINK_LOST, 0
         self._code, self._why, self._lines = code, why, lines
         self._stack_of_failure = stack
         if self._came is not None and not self._came.done():

@@ -44,11 +44,11 @@ from actors.nodes.health.inspect_process import process_figures
 from actors.nodes.health.sampling import ORDERS, first_rows, matches
 from actors.nodes.health.stats import handler_stats
 from actors.nodes.linked_process import LinkedProcess
-from actors.nodes.node_process import BOOT_FAILED, NodeProcess, boot_config
+from actors.nodes.node_process import BOOT_FAILED, LINK_LOST, NodeProcess, boot_config
 from actors.nodes.process_run import ProcessRun
 from actors.nodes.process_settings import cpus_of_slot, process_settings
 from actors.nodes.reaping import sweep_and_reap
-from actors.nodes.remote_node import RemoteNode, RemoteNodeHost, RemoteRun
+from actors.nodes.remote_node import IN_ORDER, RemoteNode, RemoteNodeHost, RemoteRun
 from actors.nodes.replacement import NodeReplacement
 from actors.nodes.run_end import LAST_READ, NodeDied
 from actors.nodes.supervised_actor import PLAIN_BACKOFF, ActorRun, StaticChild, SupervisedActor
@@ -57,7 +57,9 @@ __all__ = [
     "BACKEND_MODULES",
     "BOOT_FAILED",
     "ENGINES",
+    "IN_ORDER",
     "LAST_READ",
+    "LINK_LOST",
     "LOOKED_AT",
     "ORDERS",
     "PARENTS_PATH",

@@ -52,6 +52,8 @@ class LinkedProcess:
         self.log: Logger = system_logger(node=host.name)
         self.when_closed: list[Callable[[], object]] = []
         """Called when this process has closed its links."""
+        self.parent_lost: Callable[[], object] = lambda: None
+        """Called when the link to the parent has ended."""
         host.services = self
         host.link_ended = self._link_ended
         self.parent: Link = Link(host, parent)
@@ -88,7 +90,9 @@ class LinkedProcess:
     def _link_ended(self, link: Link) -> None:
         """Wait a moment for the parent to report that node's end; otherwise only the link was lost."""
         peer = self.host.peers.get(link.peer)
-        if link is not self.parent and peer is not None:
+        if link is self.parent:
+            self.parent_lost()
+        elif peer is not None:
             told = link not in peer.sent_over  # the news of the node's end has closed it
             peer.link_ended(link, _REPORT_WITHIN)
             if link.far and not told:

@@ -59,13 +59,15 @@ if TYPE_CHECKING:
     from actors.transport import Endpoint, Extra
     from actors.transport.channels.tls_session import TlsSession
 
-__all__ = ["BOOT_FAILED", "NodeProcess", "boot_config"]
+__all__ = ["BOOT_FAILED", "LINK_LOST", "NodeProcess", "boot_config"]
 
 _STDERR: Final = 2
 _A_LOOK: Final = 10.0
 """Seconds after a look for which messages and requests are measured for the next one."""
 BOOT_FAILED: Final = 70
 """The exit code of a node that never got ready (sysexits' EX_SOFTWARE)."""
+LINK_LOST: Final = 75
+"""The exit code of a node that ended in order because it had lost its link (sysexits' EX_TEMPFAIL)."""
 
 
 def boot_config(lifeline_fd: int, take_lease: Callable[[dict[str, Any]], None]) -> dict[str, Any]:

@@ -39,11 +39,11 @@ if TYPE_CHECKING:
     from actors.nodes._spec import NodesSpec
     from actors.nodes.boot.launchers import Launchers
 
-__all__ = ["RemoteNode", "RemoteNodeHost", "RemoteRun", "Replacement"]
+__all__ = ["IN_ORDER", "RemoteNode", "RemoteNodeHost", "RemoteRun", "Replacement"]
 
 _BOOT_KILL_WAIT: Final = 5.0
 """Seconds to wait for the end of a node that was killed while it booted."""
-_IN_ORDER: Final = 0.8
+IN_ORDER: Final = 0.8
 """The part of `shutdown` in which a node that is replaced finishes what it has."""
 
 
@@ -521,7 +521,7 @@ class RemoteRun:
         self.drain(self.end.replaced)
         # The time to end in order is within the limit, not beyond it.
         seconds = self.node.spec.shutdown
-        self.link.note(ops.leave, _IN_ORDER * seconds)
+        self.link.note(ops.leave, IN_ORDER * seconds)
         self._deadline = self._loop.call_later(seconds, self._replace_overdue)
         return True
 

@@ -169,6 +169,25 @@ async def test_while_it_is_not_certain_that_a_node_has_ended_messages_wait_for_i
         assert lost["by"] == "its lease"
 
 
+async def test_a_node_whose_link_the_network_has_lost_ends_in_order_and_runs_again() -> None:
+    """It does not run on until its `shutdown` seconds are over, which nobody could reach."""
+    group = nodes("far", count=2, engine="hosts", shutdown=90.0)
+    async with system_with_events(Topology(nodes=[group], patience=60.0)) as (system, events):
+        counters = [await system.spawn(Counter, 10, on=f"far/{slot}") for slot in range(2)]
+        pids = [await counter.ask(Counter.pid) for counter in counters]
+        link: Any = coordinator_of(system).nodes["far/0"].link
+        with socket.socket(fileno=os.dup(link._channel._fd)) as same:
+            same.shutdown(socket.SHUT_RDWR)  # as a device on the way ends it
+        with anyio.fail_after(30):
+            await eventually(lambda: kinds(events, "node_replaced"), within=30)
+            assert await counters[0].ask(Counter.add, 1) == 11
+        ((_, replaced),) = kinds(events, "node_replaced")
+        assert replaced["why"] == "replaced: the network has lost its link"
+        assert not kinds(events, "node_died", "place_lost")
+        assert not alive(pids[0])
+        assert await counters[1].ask(Counter.pid) == pids[1]
+
+
 async def test_an_agent_that_is_stopped_loses_its_lease_and_its_nodes_first() -> None:
     """The kernel ends them, while nobody of theirs runs."""
     async with system_with_events(TWO.also((), trace=False, lease=1.0)) as (system, events):
