@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from anyio import fail_after, move_on_after
 
 from actors._base.completion import Completion
-from actors._base.errors import ActorsError, BootFailed
+from actors._base.errors import ActorsError, BootFailed, NodeDown
 from actors._base.log import iso_time
 from actors._messaging.mailbox_options import packed
 from actors._remoting import operations as ops
@@ -156,12 +156,15 @@ class RemoteNode(Node):
 
     async def start_actor(self, actor: ActorStart, ended: Ended) -> None:
         """Start an actor, or its next incarnation, and return when it is ready."""
-        ref = actor.ref
+        ref, link = actor.ref, self.link
+        if link.closed is not None:
+            why = f"node {self.name} has lost its link ({link.closed}); how it has ended is known soon"
+            raise NodeDown(ref, why, None, node=self.name, restarting=True)
         self.home.share_names()
         self.ended[ref.uid] = ended
         self.futile = self.futile is None or self.futile
         try:
-            await self.link.call(
+            await link.call(
                 ops.start_actor,
                 ref.uid,
                 ref.name,

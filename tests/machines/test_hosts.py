@@ -188,6 +188,19 @@ async def test_a_node_whose_link_the_network_has_lost_ends_in_order_and_runs_aga
         assert await counters[1].ask(Counter.pid) == pids[1]
 
 
+async def test_who_starts_an_actor_on_a_node_that_has_just_lost_its_link_is_told_that_it_is_down() -> (
+    None
+):
+    async with system_with_events(TWO) as (system, _):
+        link: Any = coordinator_of(system).nodes["far/0"].link
+        os.kill(place_of(system, "far/0").pid, signal.SIGKILL)
+        await eventually(lambda: link.closed is not None, within=10)
+        with pytest.raises(NodeDown) as caught:
+            await system.spawn(Counter, on="far/0")
+        assert caught.value.node == "far/0"
+        assert caught.value.restarting
+
+
 async def test_an_agent_that_is_stopped_loses_its_lease_and_its_nodes_first() -> None:
     """The kernel ends them, while nobody of theirs runs."""
     async with system_with_events(TWO.also((), trace=False, lease=1.0)) as (system, events):
