@@ -48,9 +48,9 @@ from actors.nodes.node_process import BOOT_FAILED, LINK_LOST, NodeProcess, boot_
 from actors.nodes.process_run import ProcessRun
 from actors.nodes.process_settings import cpus_of_slot, process_settings
 from actors.nodes.reaping import sweep_and_reap
-from actors.nodes.remote_node import IN_ORDER, RemoteNode, RemoteNodeHost, RemoteRun
+from actors.nodes.remote_node import RemoteNode, RemoteNodeHost, RemoteRun
 from actors.nodes.replacement import NodeReplacement
-from actors.nodes.run_end import LAST_READ, NodeDied
+from actors.nodes.run_end import IN_ORDER, LAST_READ, NodeDied
 from actors.nodes.supervised_actor import PLAIN_BACKOFF, ActorRun, StaticChild, SupervisedActor
 
 __all__ = [

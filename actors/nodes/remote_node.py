@@ -25,7 +25,7 @@ from actors._remoting import operations as ops
 from actors.nodes._node import Node, NodeOwner, NodeState
 from actors.nodes.health.block_watch import read_page
 from actors.nodes.health.heartbeat import HangDetector
-from actors.nodes.run_end import RunEnd
+from actors.nodes.run_end import IN_ORDER, RunEnd
 from actors.supervisors import Exit, ExitKind
 
 if TYPE_CHECKING:
@@ -39,12 +39,10 @@ if TYPE_CHECKING:
     from actors.nodes._spec import NodesSpec
     from actors.nodes.boot.launchers import Launchers
 
-__all__ = ["IN_ORDER", "RemoteNode", "RemoteNodeHost", "RemoteRun", "Replacement"]
+__all__ = ["RemoteNode", "RemoteNodeHost", "RemoteRun", "Replacement"]
 
 _BOOT_KILL_WAIT: Final = 5.0
 """Seconds to wait for the end of a node that was killed while it booted."""
-IN_ORDER: Final = 0.8
-"""The part of `shutdown` in which a node that is replaced finishes what it has."""
 
 
 class RemoteNodeHost(NodeOwner, Protocol):
@@ -158,8 +156,8 @@ class RemoteNode(Node):
         """Start an actor, or its next incarnation, and return when it is ready."""
         ref, link = actor.ref, self.link
         if link.closed is not None:
-            why = f"node {self.name} has lost its link ({link.closed}); how it has ended is known soon"
-            raise NodeDown(ref, why, None, node=self.name, restarting=True)
+            why = f"node {self.name} has lost its link ({link.closed})"
+            raise NodeDown(ref, why, node=self.name, restarting=True)
         self.home.share_names()
         self.ended[ref.uid] = ended
         self.futile = self.futile is None or self.futile

@@ -11,8 +11,10 @@ from typing import Final
 from actors._base.errors import ActorsError
 from actors.supervisors import Exit
 
-__all__ = ["LAST_READ", "NodeDied", "RunEnd"]
+__all__ = ["IN_ORDER", "LAST_READ", "NodeDied", "RunEnd"]
 
+IN_ORDER: Final = 0.8
+"""The part of `shutdown` in which a node that is replaced finishes what it has."""
 LAST_READ: Final = 0.25
 """Seconds to read a dead node's link to its end; after that somebody else holds it open."""
 
