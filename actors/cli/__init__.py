@@ -32,6 +32,8 @@ _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NEWLINE: Final = "\n"
 _LOGGING: Final = ("join", "run", "serve")
 """The commands whose output is the log of a system, or of an agent."""
+_FILES: Final = 64
+"""Open files without which these do not begin: an event loop, or an import, that lacks one breaks anywhere."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -54,14 +56,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         _drop_output()
         return FAILED
     except OSError as error:
-        if error.errno not in _FULL or arguments[0] in _LOGGING:
+        failed = _as_failed(error, logging=arguments[0] in _LOGGING)
+        if failed is None:
             raise
-        _drop_output()
-        full = CommandFailed(f"the output cannot be written: {error.strerror}")
         with suppress(OSError):
-            print(_message(arguments, full), file=sys.stderr)
-        return FAILED
+            print(_message(arguments, failed), file=sys.stderr)
+        return failed.code
     return 0
+
+
+def _as_failed(error: OSError, *, logging: bool) -> CommandFailed | None:
+    """Return the error of a command that lacks what no code of ours can give it; None for another one."""
+    if error.errno == errno.EMFILE:
+        from actors._base.open_files import with_limit  # noqa: PLC0415 - nothing else here needs it
+
+        return CommandFailed(with_limit(error))
+    if error.errno not in _FULL or logging:
+        return None
+    _drop_output()
+    return CommandFailed(f"the output cannot be written: {error.strerror}")
 
 
 def _drop_output() -> None:
@@ -85,6 +98,7 @@ def _run_command(arguments: Sequence[str]) -> None:
 
 
 def _run_engine(arguments: Sequence[str], options: Namespace) -> None:
+    from actors._base.open_files import most_open_files  # noqa: PLC0415 - rule 3
     from actors._base.own_output import output_to_log, say  # noqa: PLC0415 - rule 3
     from actors.cli.server import COMMANDS as ENGINE_COMMANDS  # noqa: PLC0415 - rule 3
 
@@ -92,6 +106,12 @@ def _run_engine(arguments: Sequence[str], options: Namespace) -> None:
     if options.command not in _LOGGING:
         command(options)
         return
+    most = most_open_files()
+    if most is not None and most < _FILES:
+        raise CommandFailed(
+            f"this process may have {most} files open (RLIMIT_NOFILE), and it needs {_FILES} at least: "
+            "see `ulimit -n`"
+        )
     try:
         with output_to_log():  # before the user's modules are imported, which may keep it
             command(options)

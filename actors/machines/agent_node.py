@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from actors._base.errors import BootFailed
 from actors._base.import_path import import_path
+from actors._base.open_files import with_limit
 from actors._remoting.link_aside import AsideHost
 from actors._remoting.router_node import LinkedRouterNode
 from actors.nodes import (
@@ -105,7 +106,7 @@ class AgentNode:
         except BootFailed as error:
             self._tell_end(None, str(error))
         except Exception as error:  # noqa: BLE001 - no room for a process, mostly; the parent is told
-            self._tell_end(None, f"node {self._name} could not be started: {error}")
+            self._tell_end(None, f"node {self._name} could not be started: {with_limit(error)}")
 
     def _launch(self, pipes: NodePipes) -> Launch:
         wanted = self._wanted

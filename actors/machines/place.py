@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from actors._base.errors import ActorsError, BootFailed
+from actors._base.open_files import with_limit
 from actors.machines.control_line import LinesHome
 from actors.machines.engine import Join
 from actors.transport import VersionSkew
@@ -203,7 +204,9 @@ class Place:
             self._finish(f"its start failed: {error}", "its parent")
             if isinstance(error, ActorsError) or not isinstance(error, Exception):
                 raise
-            raise BootFailed(f"place {self.name} could not be started: {error}") from error
+            raise BootFailed(
+                f"place {self.name} could not be started: {with_limit(error)}"
+            ) from error
         finally:
             home.entrance.forget(ticket)
         home.event("place_joined", {"place": self.name, "pid": self.pid, **self.facts})

@@ -20,6 +20,7 @@ from anyio import fail_after, move_on_after
 from actors._base.completion import Completion
 from actors._base.errors import ActorsError, BootFailed, NodeDown
 from actors._base.log import iso_time
+from actors._base.open_files import with_limit
 from actors._messaging.mailbox_options import packed
 from actors._remoting import operations as ops
 from actors.nodes._node import Node, NodeOwner, NodeState
@@ -327,9 +328,9 @@ class RemoteRun:
             await self._spawn()
         except ActorsError:
             raise
-        except Exception as error:
-            # No room for a process or a thread, mostly; whatever it is, whoever asked is told.
-            raise BootFailed(f"node {self.node.name} could not be started: {error}") from error
+        except Exception as error:  # no room for a process, mostly; whoever asked is told
+            why = with_limit(error)
+            raise BootFailed(f"node {self.node.name} could not be started: {why}") from error
 
     def not_ready_after(self, seconds: float) -> str:
         """Return the text of an error: what this node was waiting for, and its last lines."""

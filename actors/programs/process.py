@@ -18,6 +18,7 @@ import anyio
 from actors._base.completion import Completion
 from actors._base.errors import StartFailed
 from actors._base.loop import Loop, Task, Timer
+from actors._base.open_files import with_limit
 from actors.nodes import process_figures
 from actors.programs.checking import checked
 from actors.programs.left_over import Ended, LeftOver, Sweep, pids_of
@@ -140,7 +141,7 @@ class ProgramProcess:
         try:
             process = await self._home.threads.run(self._spawn_confined, undo=SpawnedProcess.end)
         except OSError as error:
-            raise StartFailed(f"{self.name} cannot be started: {error}") from error
+            raise StartFailed(f"{self.name} cannot be started: {with_limit(error)}") from error
         self._process = process
         self.pid = process.pid
         self._loop.watch_readable(process.pidfd, self._died)

@@ -1,15 +1,20 @@
 """A system starts where others would not: without standard descriptors, without a folder for its socket."""
 
+import errno
 import os
+import re
 import shlex
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
+from actors.cli import main, server
 from tests.cli.running_command import (
     HERE,
     PATIENCE,
@@ -254,4 +259,60 @@ def _in_a_shell(runtime: Path, folder: Path, script: str) -> subprocess.Complete
         text=True,
         timeout=PATIENCE,
         check=False,
+    )
+
+
+@pytest.mark.parametrize("most", [6, 8, 10, 13, 16, 18, 24, 63])
+@pytest.mark.parametrize(
+    "words", [("run", "topologies:good"), ("join", "127.0.0.1:1", "--secret-file", "none")]
+)
+def test_a_command_that_may_have_few_files_open_says_how_many_and_ends(
+    runtime: Path, words: tuple[str, ...], most: int
+) -> None:
+    done = _with_files(runtime, most, *words)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"actors {words[0]}: error: this process may have {most} files open (RLIMIT_NOFILE), and it needs "
+        "64 at least: see `ulimit -n`\n"
+    )
+
+
+def test_with_the_fewest_open_files_that_it_takes_a_system_runs(runtime: Path) -> None:
+    shell = ["sh", "-c", f"ulimit -n 64; exec {shlex.join(command('run', 'topologies:good'))}"]
+    with subprocess.Popen(
+        shell, cwd=HERE, env=environment(runtime), stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        assert any("system ready" in line for line in process.stderr)
+        process.terminate()
+        process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0
+
+
+def test_a_command_that_lacks_a_file_in_its_midst_says_how_many_it_may_have(
+    project: Callable[[str, str], None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    project("actors.toml", "")
+    few = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    monkeypatch.setitem(server.COMMANDS, "check", Mock(side_effect=few))
+    assert main(["check"]) == 1
+    assert re.fullmatch(
+        r"actors check: error: \[Errno \d+\] Too many open files "
+        r"\(RLIMIT_NOFILE of this process is \d+: see `ulimit -n`\)\n",
+        capsys.readouterr().err,
+    )
+
+
+def _with_files(runtime: Path, most: int, *words: str) -> subprocess.CompletedProcess[str]:
+    shell = ["sh", "-c", f"ulimit -n {most}; exec {shlex.join(command(*words))}"]
+    return subprocess.run(
+        shell,
+        cwd=HERE,
+        env=environment(runtime),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
     )

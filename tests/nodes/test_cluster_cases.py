@@ -217,7 +217,10 @@ async def start_without_descriptors(more: int, nodes_: int) -> None:
     with few_descriptors(more), pytest.raises(BootFailed) as caught:
         async with System(Topology(nodes=[nodes("web", count=nodes_)])):
             pytest.fail("it started")
-    assert re.search(r"node web/\d+ could not be started: .*Too many open files", str(caught.value))
+    assert re.search(
+        r"node web/\d+ could not be started: .*Too many open files.* \(RLIMIT_NOFILE of this process is \d+: ",
+        str(caught.value),
+    )
     assert psutil.Process().children() == []
 
 
