@@ -10,10 +10,10 @@ import ssl
 import tempfile
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from actors._base.errors import InvalidSpec
+from actors._base.regular_file import open_regular
 from actors.machines.private_file import read_private
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ __all__ = ["Issuer", "Material", "stranger_context"]
 
 _BEGIN: Final = "-----BEGIN CERTIFICATE-----"
 _END: Final = "-----END CERTIFICATE-----"
+_LARGEST: Final = 1 << 20
+"""Bytes of a file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,11 +64,12 @@ class Material:
             InvalidSpec: a file cannot be read, or they do not fit each other; it says which.
         """
         material = cls(
-            ca=_text("ca", ca),
-            certificate=_text("certificate", certificate),
-            key=read_private(key, "tls: key").decode("ascii", "replace"),
+            ca=_certificates("ca", ca),
+            certificate=_certificates("certificate", certificate),
+            key=read_private(key, "tls: key").decode("ascii", "ignore"),
             server=server,
         )
+        _check_key(material, key, certificate)
         try:
             _shake_hands(material.context(server=True), material.context(server=False))
         except ssl.SSLError as error:
@@ -107,14 +110,22 @@ class Material:
             context.load_verify_locations(cadata=self.ca)
         except (ssl.SSLError, ValueError) as error:
             raise InvalidSpec(f"tls: ca is no certificate in PEM: {error}") from error
-        with _file_of(f"{self.certificate}\n{self.key}\n") as path:
-            try:
-                context.load_cert_chain(path, password=_no_passphrase)
-            except (ssl.SSLError, ValueError) as error:
-                raise InvalidSpec(
-                    f"tls: certificate and key are not a pair in PEM without a passphrase: {error}"
-                ) from error
+        try:
+            self.load_into(context)
+        except (ssl.SSLError, ValueError) as error:
+            raise InvalidSpec(
+                f"tls: certificate and key are not a pair in PEM without a passphrase: {error}"
+            ) from error
         return context
+
+    def load_into(self, context: ssl.SSLContext) -> None:
+        """Have *context* show the certificate.
+
+        Raises:
+            ssl.SSLError: certificate and key are not a pair in PEM, or the key has a passphrase.
+        """
+        with _file_of(f"{self.certificate}\n{self.key}\n") as path:
+            context.load_cert_chain(path, password=_no_passphrase)
 
 
 class Issuer(Protocol):
@@ -129,12 +140,42 @@ class Issuer(Protocol):
     def issue(self, name: str, /) -> Material: ...
 
 
-def _text(name: str, path: str | os.PathLike[str]) -> str:
+def _certificates(name: str, path: str | os.PathLike[str]) -> str:
+    where = f"tls: {name}={os.fspath(path)!r}"
     try:
-        return Path(path).read_text("ascii")
+        with open_regular(path) as file:
+            data = file.read(_LARGEST + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise InvalidSpec(f"tls: {name}={os.fspath(path)!r} cannot be read: {reason}") from error
+        raise InvalidSpec(f"{where} cannot be read: {reason}") from error
+    if len(data) > _LARGEST:
+        raise InvalidSpec(f"{where} has more than {_LARGEST} bytes")
+    text = data.decode(
+        "ascii", "ignore"
+    )  # what it ignores is a comment, or the file is none in PEM
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
+        text.index(_BEGIN)
+    except (ssl.SSLError, ValueError) as error:
+        raise InvalidSpec(f"{where} holds no certificate in PEM form") from error
+    return text
+
+
+def _check_key(
+    material: Material, key: str | os.PathLike[str], certificate: str | os.PathLike[str]
+) -> None:
+    """Refuse a key that cannot be used; a file of certificates has been checked before."""
+    where = f"tls: key={os.fspath(key)!r}"
+    if "ENCRYPTED" in material.key:
+        raise InvalidSpec(f"{where} is encrypted: the key must be without a passphrase")
+    try:
+        material.load_into(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+    except (ssl.SSLError, ValueError) as error:
+        if getattr(error, "reason", "") == "KEY_VALUES_MISMATCH":
+            why = f"is not the key of certificate={os.fspath(certificate)!r}"
+        else:
+            why = "holds no usable private key in PEM form"
+        raise InvalidSpec(f"{where} {why}") from error
 
 
 def _shake_hands(server: ssl.SSLContext, client: ssl.SSLContext) -> None:

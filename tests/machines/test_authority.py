@@ -106,15 +106,16 @@ def test_a_user_may_bring_their_own_files(tmp_path: Path) -> None:
             "{key}",
             r"tls: ca='.*nowhere' cannot be read: .*No such file",
         ),
-        ("{key}", "{certificate}", "{key}", "tls: ca is no certificate in PEM"),
-        ("{ca}", "{certificate}", "{other}", "tls: certificate and key are not a pair"),
-        ("{ca}", "{key}", "{key}", "tls: certificate and key are not a pair"),
-        (
-            "{ca}",
-            "{certificate}",
-            "{locked}",
-            "tls: certificate and key are not a pair .* without a passphrase",
-        ),
+        ("{key}", "{certificate}", "{key}", "tls: ca='.*key.pem' holds no certificate in PEM"),
+        ("{ca}", "{certificate}", "{other}", "key='.*other.pem' is not the key of certificate='"),
+        ("{ca}", "{key}", "{key}", "tls: certificate='.*key.pem' holds no certificate in PEM"),
+        ("{ca}", "{certificate}", "{binary}", "key='.*binary.pem' holds no usable private key"),
+        ("{ca}", "{certificate}", "{locked}", "key='.*locked.pem' is encrypted: .* passphrase"),
+        ("{pipe}", "{certificate}", "{key}", "ca='.*pipe' cannot be read: it is no regular file"),
+        ("{ca}", "{pipe}", "{key}", "certificate='.*pipe' cannot be read: it is no regular file"),
+        ("{ca}", "{certificate}", "{pipe}", "key='.*pipe' cannot be read: it is no regular file"),
+        ("{folder}", "{certificate}", "{key}", "ca='.*' cannot be read: Is a directory"),
+        ("{big}", "{certificate}", "{key}", "ca='.*big.pem' has more than 1048576 bytes"),
         ("{ca}", "{certificate}", "{open}", "tls: key='.*open.pem' has mode 0644, which lets"),
         ("{foreign}", "{certificate}", "{key}", "certificate='.*' is not good .*ca='.*'.*: unable"),
         ("{ca}", "{expired}", "{key}", "certificate='.*expired.pem' is not good .* has expired"),
@@ -131,16 +132,28 @@ def test_files_that_do_not_fit_are_told(
         "other": other.key,
         "locked": _locked(run.key),
         "open": run.key,
+        "big": run.ca + " " * (1 << 20),
+        "binary": "\ue000" * 10,
         "foreign": Authority.new().ca,
         "expired": _expired(run.certificate, authority()),
     }
-    names = {"missing": tmp_path / "nowhere"}
+    names = {"missing": tmp_path / "nowhere", "pipe": tmp_path / "pipe", "folder": tmp_path}
+    os.mkfifo(names["pipe"], 0o600)
     for name, text in texts.items():
         names[name] = tmp_path / f"{name}.pem"
         names[name].write_text(text)
         names[name].chmod(0o644 if name == "open" else 0o600)
     with pytest.raises(InvalidSpec, match=why):
         Material.from_files(*(text.format(**names) for text in (ca, certificate, key)))
+
+
+def test_files_in_pem_may_have_comments_in_any_letters(tmp_path: Path) -> None:
+    run = material("run 1")
+    paths = [tmp_path / name for name in ("ca.pem", "cert.pem", "key.pem")]
+    for path, text in zip(paths, (run.ca, run.certificate, run.key), strict=True):
+        path.write_text(f"caf\u00e9\n{text}", "latin-1")
+        path.chmod(0o600)
+    shake(Material.from_files(*paths), run, run.server or "")
 
 
 def _expired(certificate: str, signer: Any) -> str:

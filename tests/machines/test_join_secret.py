@@ -130,7 +130,7 @@ def test_a_file_that_has_no_good_secret_is_refused(
 def test_a_secret_is_read_from_a_regular_file_and_nobody_is_waited_for(tmp_path: Path) -> None:
     pipe = tmp_path / "secret"
     os.mkfifo(pipe, 0o600)
-    with pytest.raises(InvalidSpec, match=r"join_secret='.*/secret' is no regular file"):
+    with pytest.raises(InvalidSpec, match=r"join_secret='.*/secret' cannot be read: it is no reg"):
         JoinSecret.from_file(pipe)
 
 

@@ -1,7 +1,9 @@
 """Certificates as data: files checked at the door, and renewed while they are in use."""
 
+import os
 import ssl
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -106,6 +108,48 @@ def test_a_file_that_cannot_be_used_is_named_at_the_door(
     with pytest.raises(InvalidSpec) as caught:
         spec(certified)
     assert str(caught.value) == message.format(cert=str(certified.cert), key=str(certified.key))
+
+
+@pytest.mark.parametrize("name", ["certfile", "keyfile", "client_ca"])
+def test_a_named_pipe_is_refused_at_the_door_and_nobody_waits_for_who_writes(
+    certified: Certified, tmp_path: Path, name: str
+) -> None:
+    pipe = str(tmp_path / "pipe")
+    os.mkfifo(pipe)
+    with pytest.raises(InvalidSpec) as caught:
+        listen("a:b", **{**certified.files, name: pipe})  # type: ignore[arg-type]
+    assert str(caught.value) == f"{name} {pipe!r} cannot be read: it is no regular file"
+
+
+def test_a_certificate_that_a_named_pipe_replaces_is_one_that_cannot_be_used(
+    certified: Certified,
+) -> None:
+    clock, facts = Clock(), list[object]()
+    made = certificate(certified, clock, facts)
+    first = made.context()
+    certified.cert.unlink()
+    os.mkfifo(certified.cert)
+    for _ in range(2):
+        clock.seconds += 1
+        assert made.context() is first
+    (failed,) = facts
+    assert isinstance(failed, TlsReloadFailed)
+    assert "no regular file" in str(failed.error)
+
+
+@pytest.mark.parametrize(
+    "option, value, why",
+    [
+        ("client_ca", 5, "client_ca must be the path of a file, got 5"),
+        ("ciphers", 5, "ciphers must be a text, got 5"),
+        ("keyfile_password", 5, "keyfile_password must be a text, got int"),
+    ],
+)
+def test_an_option_of_tls_that_is_no_text_is_refused_at_the_door(
+    certified: Certified, option: str, value: Any, why: str
+) -> None:
+    with pytest.raises(InvalidSpec, match=why):
+        listen("a:b", **certified.files, **{option: value})
 
 
 def test_a_key_of_another_certificate_is_refused_at_the_door(certified: Certified) -> None:

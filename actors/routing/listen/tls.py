@@ -11,6 +11,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from os import PathLike
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, get_args
 
@@ -19,6 +20,7 @@ from anyio.abc import ByteStream
 from anyio.streams.tls import TLSStream
 
 from actors._base.options import absolute_path
+from actors._base.regular_file import open_regular
 from actors.routing.errors import BadListener
 from actors.routing.events import TlsReloaded, TlsReloadFailed
 from actors.routing.interfaces import Report
@@ -145,6 +147,7 @@ def checked_tls(
     for name, given in (("certfile", certfile), ("keyfile", keyfile or certfile)):
         if not isinstance(given, str):
             raise BadListener(f"{name} must be the path of a file, got {given!r}")
+    _check_types(client_ca, password, ciphers)
     if client_certs not in get_args(ClientCerts):
         raise BadListener(f"client_certs must be required or optional, got {client_certs!r}")
     made = Tls(
@@ -158,6 +161,15 @@ def checked_tls(
     )
     made.context()
     return made
+
+
+def _check_types(client_ca: object, password: object, ciphers: object) -> None:
+    if not isinstance(client_ca, str | PathLike | None):
+        raise BadListener(f"client_ca must be the path of a file, got {client_ca!r}")
+    if not isinstance(ciphers, str | None):
+        raise BadListener(f"ciphers must be a text, got {ciphers!r}")
+    if not isinstance(password, str | None):  # which is not shown
+        raise BadListener(f"keyfile_password must be a text, got {type(password).__name__}")
 
 
 class Certificate:
@@ -242,8 +254,7 @@ async def close_tls(stream: TLSStream) -> None:
 
 def _check_readable(name: str, path: str) -> None:
     try:
-        with Path(path).open("rb"):
-            return
+        open_regular(path).close()
     except (OSError, ValueError) as error:  # ValueError: no file can be called that
         reason = getattr(error, "strerror", None) or error
         raise BadListener(f"{name} {path!r} cannot be read: {reason}") from error
