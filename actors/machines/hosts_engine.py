@@ -21,6 +21,7 @@ from anyio import Event, move_on_after, to_thread
 
 from actors._base.options import kernel_text_problem
 from actors._base.process_stat import process_stat
+from actors._base.signal_name import signal_name
 from actors._base.suggestions import did_you_mean
 from actors.machines.engine import Gone, Placed
 from actors.nodes import common_environment, python_command, read_output
@@ -145,7 +146,7 @@ class _Agent:
         code = self.popen.wait()
         self._output.close()
         lines = self._output.shown(_LAST_LINES)
-        how = f"exit code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
+        how = f"exit code {code}" if code >= 0 else f"killed by {signal_name(-code)}"
         what = "its agent" if self.here else f"the command {shlex.join(map(str, self.popen.args))}"  # type: ignore[arg-type] # a list
         why = f"{what} ended: {how}" + (f"; its last lines:{lines}" if lines and code else "")
         self._forget(self)

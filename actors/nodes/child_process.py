@@ -18,6 +18,7 @@ from anyio import CancelScope, Lock, sleep
 from actors._base.errors import ActorsError, BootFailed
 from actors._base.import_path import import_path
 from actors._base.log import as_terminal
+from actors._base.signal_name import signal_name
 from actors.nodes.boot.descriptors import NodePipes, end_with
 from actors.nodes.boot.launch import PARENTS_PATH, interpreter_problem
 from actors.nodes.boot.output import LinesReader
@@ -281,7 +282,7 @@ def describe_code(code: int | None, *, asked: bool = False, by: str = "", becaus
         return "ended; how is not known, as this program ignores SIGCHLD or reaps all its children"
     if code >= 0:
         return f"exit code {code}"
-    name = signal.Signals(-code).name
+    name = signal_name(-code)
     if -code == signal.SIGKILL and not asked:
         return because or f"killed by {name}, perhaps out of memory"
     if -code == signal.SIGKILL and by:

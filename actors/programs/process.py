@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, Final, Protocol
 from uuid import uuid4
 
@@ -19,6 +18,7 @@ from actors._base.completion import Completion
 from actors._base.errors import StartFailed
 from actors._base.loop import Loop, Task, Timer
 from actors._base.open_files import with_limit
+from actors._base.signal_name import signal_name
 from actors.nodes import process_figures
 from actors.programs.checking import checked
 from actors.programs.left_over import Ended, LeftOver, Sweep, pids_of
@@ -369,17 +369,11 @@ def described(code: int | None) -> str:
         return "ended; how is not known, as this program ignores SIGCHLD or reaps all its children"
     if code >= 0:
         return f"exit code {code}"
-    name = _signal_name(-code)
+    name = signal_name(-code)
     return f"killed by {name}" + (", perhaps out of memory" if -code == signal.SIGKILL else "")
 
 
 def _facts(code: int | None) -> dict[str, Any]:
     if code is None:
         return {}
-    return {"exit_code": code} if code >= 0 else {"signal": _signal_name(-code)}
-
-
-def _signal_name(number: int) -> str:
-    with suppress(ValueError):  # one of the realtime signals
-        return signal.Signals(number).name
-    return f"signal {number}"
+    return {"exit_code": code} if code >= 0 else {"signal": signal_name(-code)}

@@ -53,6 +53,7 @@ ENDS: dict[str, tuple[Any, tuple[Any, ...], str]] = {
     "exit code 0": (Victim.exit, (0,), "exit code 0"),
     "SIGTERM": (Victim.signal_itself, (int(signal.SIGTERM),), "killed by SIGTERM"),
     "SIGKILL": (Victim.signal_itself, (int(signal.SIGKILL),), KILLED),
+    "a signal without a name": (Victim.signal_itself, (63,), "killed by signal 63"),
 }
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import select
-import signal
 import socket
 import struct
 import subprocess
@@ -18,6 +17,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from actors._base.signal_name import signal_name
 from actors.nodes.boot.descriptors import end_with
 from actors.nodes.boot.launch import Launch, LaunchContext, Started, popen_of
 from actors.nodes.boot.preload import Preloaded, PreloadFailed
@@ -111,7 +111,7 @@ class ForkServer:
         """Return how its imports failed, if it did not say so itself."""
         with suppress(subprocess.TimeoutExpired):  # it has closed its socket, or still imports
             code = self._popen.wait(_ENDING)
-            ended = f"exit code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
+            ended = f"exit code {code}" if code >= 0 else f"killed by {signal_name(-code)}"
             return f"failed: the importing process ended: {ended}"
         return f"took more than {self._within:g} s (boot_timeout)"
 
