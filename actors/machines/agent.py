@@ -124,7 +124,7 @@ class Agent:
         """Hold a lease, and tell the parent that nodes can be started."""
         try:
             session = await self._dial(ticket, {"purpose": "lease"})
-        except OSError as error:
+        except (OSError, ValueError) as error:
             self.end(str(error))
             return
         try:
@@ -211,7 +211,8 @@ class Agent:
         elif op in self._operations:
             self._do(op, record)
         else:
-            self.loop.start(self._answer, op, record, name=op)
+            call, asked = record["call"], self.nodes.get(record["n"])
+            self.loop.start(self._answer, op, call, asked, float(record.get("seconds", 0)), name=op)
 
     def _tell_node(self, op: str, n: int, *, ready: bool = False) -> None:
         node = self.nodes.get(n)
@@ -230,15 +231,14 @@ class Agent:
         if call is not None:
             self.line.send("answer", call=call, **answer)
 
-    async def _answer(self, op: str, record: Record) -> None:
-        number, node = record["call"], self.nodes.get(record["n"])
+    async def _answer(self, op: str, number: int, node: AgentNode | None, seconds: float) -> None:
         try:
             if node is None:
                 raise ActorsError("this node has ended")  # noqa: TRY301 - told like any other
             if op == "stacks":
                 found = await node.stacks()
             elif op == "profile":
-                found = await node.profile(record["seconds"])
+                found = await node.profile(seconds)
             else:
                 raise ActorsError(f"an agent does no {op!r}")  # noqa: TRY301 - as above
         except ActorsError as error:

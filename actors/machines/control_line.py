@@ -2,7 +2,8 @@
 
 Rule 1: nothing here waits. What the other end does not take in time is bounded: output is dropped and counted
 by whoever sends it, who asks `behind`.
-Rule 2: what comes is of the shape of `Record`, or the line ends with an error that says so.
+Rule 2: what comes is of the shape of `Record`, or the line ends with an error that says so. So it does when
+whoever takes a record cannot: the other end may be broken, and the loop has others to serve.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ class ControlLine:
 
     Attributes:
         closed: why it has ended, "" while it has not.
+        refused: whether that is what the other end has sent.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class ControlLine:
         self._writing = False
         self._chunk = memoryview(bytearray(_CHUNK))
         self.closed: str = ""
+        self.refused: bool = False
         self._lingering: LingeringClose | None = None
         self._finished: list[Callable[[], object]] | None = []
         """Who is told when the session is closed; None when it is."""
@@ -200,7 +203,8 @@ class ControlLine:
                 if type(record) is not dict or type(record.get("op")) is not str:
                     raise ValueError("it is no record")  # noqa: TRY301 - handled as JSON's own error
                 self._take(record)
-            except (ValueError, TypeError, KeyError, RecursionError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it leads to, the other end has sent it
+                self.refused = True
                 self._end(
                     f"it sent what is no record of this line: {type(error).__name__}: {error}"
                 )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 from actors._base.errors import InvalidSpec
@@ -90,9 +90,22 @@ class Join:
         Raises:
             ValueError: it is no such line.
         """
+        return cls.from_plain(json.loads(text))
+
+    @classmethod
+    def from_plain(cls, plain: Any) -> Join:
+        """Return what `dataclasses.asdict` made a dictionary of.
+
+        Raises:
+            ValueError: it is no such dictionary.
+        """
         try:
-            return cls(**json.loads(text))
-        except TypeError as error:
+            join = cls(**plain)
+            texts = (join.host, join.ticket, join.place, *(join.material or {}).values())
+            if not all(isinstance(text, str | None) for text in texts):
+                raise TypeError("its host, ticket, place and material are texts")  # noqa: TRY301 - as above
+            return replace(join, port=int(join.port), lease=float(join.lease))
+        except (TypeError, AttributeError) as error:
             raise ValueError(f"this is nothing that an agent can join by: {error}") from error
 
 

@@ -78,7 +78,7 @@ class _Offer:
     """The connection on which this agent waits to be wanted, and by which the parent knows that it lives.
 
     Attributes:
-        wanted: the record that says what for.
+        wanted: how to join; or why the parent refuses this agent, as a text.
     """
 
     def __init__(self, loop: Loop, session: TlsSession) -> None:
@@ -93,8 +93,10 @@ class _Offer:
             self.line.send("pong")
         elif op == "kill" and self.agent is not None:
             self.agent.end("its engine was told to kill it")
-        elif op in {"join", "refused"} and not self.wanted.done():
-            self.wanted.set_result({"op": op, **record})
+        elif op == "join" and not self.wanted.done():
+            self.wanted.set_result(Join.from_plain(record["join"]))
+        elif op == "refused" and not self.wanted.done():
+            self.wanted.set_result(str(record["why"]))
 
     def _ended(self, why: str) -> None:
         if not self.wanted.done():
@@ -182,9 +184,9 @@ class Joiner:
         offer = _Offer(self._loop, await self._dial())
         try:
             self._tell_waiting(f"{self._options.host}:{self._options.port} has no place for it yet")
-            wanted: Record = await offer.wanted
-            if wanted["op"] == "refused":
-                self._log.error("agent refused", why=str(wanted["why"]))
+            wanted: Join | str = await offer.wanted
+            if isinstance(wanted, str):
+                self._log.error("agent refused", why=wanted)
                 self._code = REFUSED
                 return
             with CancelScope(shield=True):
@@ -206,9 +208,8 @@ class Joiner:
         }
         return await dial_to_join((options.host, options.port), options.material, secret, hello)
 
-    def _join_of(self, wanted: Record, address: tuple[str, int]) -> Join:
+    def _join_of(self, join: Join, address: tuple[str, int]) -> Join:
         """Return how to join: the parent is there where it was found, whatever name it has for itself."""
-        join = Join(**wanted["join"])
         material = self._options.material
         own = join.material if material is None else material.to_plain()
         host = self._options.host if material is not None else address[0]

@@ -94,6 +94,14 @@ class LeaseServer:
         os.eventfd_write(self._wake, 1)
         return True
 
+    def grant_no_more(self, key: str) -> None:
+        """Answer a place no more, and count on until its lease is over."""
+        with self._lock:
+            place = self._places.get(key)
+            if place is not None:
+                self._retire(place)
+        os.eventfd_write(self._wake, 1)
+
     def forget(self, key: str) -> None:
         """Count no more for a place, whose nodes have all ended; nobody is told."""
         with self._lock:

@@ -8,10 +8,12 @@ Rule 2: whoever says it, it is said once, and then nothing is started there or a
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from actors._base.errors import ActorsError, BootFailed
 from actors._base.open_files import with_limit
+from actors.machines.agent_records import OF_RUNS, check_answer, check_record
 from actors.machines.control_line import LinesHome
 from actors.machines.engine import Join
 from actors.transport import VersionSkew
@@ -33,8 +35,6 @@ __all__ = ["Place", "PlaceHome", "PlacedProcess"]
 
 _AGENT: Final = "agent"
 _LEASE: Final = "lease"
-_OF_RUNS: Final = frozenset({"started", "records", "lines", "dropped", "ended"})
-"""What an agent says about one of its nodes."""
 _OF_AGENTS: Final = frozenset({"fork_server_unusable", "preload_threads", "preload_descriptors"})
 """The events that an agent reports."""
 _OF_ROUTERS: Final = frozenset(
@@ -140,7 +140,10 @@ class Place:
         self._hint = ""
         self._ready: Waiter = home.loop.waiter()
         self._runs: dict[int, PlacedProcess] = {}
-        self._calls: dict[int, Waiter] = {}
+        self._calls: dict[int, tuple[str, Waiter]] = {}
+        """What the agent was asked, and who waits for its answer."""
+        self._refused = ""
+        """What the agent has sent that none does, "" if it has not."""
         self._numbers = 0
         self._clock_timer: Timer | None = None
 
@@ -296,7 +299,8 @@ class Place:
             raise ActorsError(f"place {self.name} cannot be reached: {self.over or self._hint}")
         self._numbers += 1
         number = self._numbers
-        waiter = self._calls[number] = self._home.loop.waiter()
+        waiter = self._home.loop.waiter()
+        self._calls[number] = op, waiter
         self._send(op, call=number, **fields)
         try:
             return await waiter
@@ -311,7 +315,8 @@ class Place:
 
     def _take(self, record: Record) -> None:
         op = record.pop("op")
-        if op in _OF_RUNS:
+        check_record(op, record)
+        if op in OF_RUNS:
             self._tell_run(op, **record)
             return
         take: dict[str, Callable[..., None]] = {
@@ -366,13 +371,14 @@ class Place:
             if router.spec.name == listener and router.spec.nodes == self.group:
                 router.shown(self, figures)
 
-    def _answered(self, call: int, result: Any = None, error: str = "") -> None:
-        waiter = self._calls.get(call)
+    def _answered(self, call: int, result: Any = None, error: str | None = None) -> None:
+        op, waiter = self._calls.get(call, ("", None))
         if waiter is None or waiter.done():
             return
         if error:
             waiter.set_exception(ActorsError(error))
         else:
+            check_answer(op, result)
             waiter.set_result(result)
 
     def _leave(self, why: str) -> None:
@@ -420,6 +426,8 @@ class Place:
 
     def _gone(self, gone: Gone) -> None:
         """Its engine says that the agent has ended."""
+        if self._refused:
+            gone = replace(gone, why=self._refused)
         self._hint = gone.why
         if not gone.certain:
             self._fail_start(BootFailed(f"place {self.name}: {gone.why}"))
@@ -434,6 +442,8 @@ class Place:
     _certain = ""
 
     def _line_ended(self, why: str) -> None:
+        if self._line is not None and self._line.refused:
+            self._refuse_agent(f"its agent {why.removeprefix('it ')}")
         self._hint = self._hint or why
         self._fail_calls(why)
         self._fail_start(
@@ -442,9 +452,16 @@ class Place:
         if self._certain:
             self._finish(self._certain, f"engine {self._engine.name}")
 
+    def _refuse_agent(self, why: str) -> None:
+        """Have an agent that sends what none does end: as it is broken, its lease is not prolonged either."""
+        self._refused = self._hint = why
+        self._home.leases.grant_no_more(self.key)
+        if self._placed is not None:
+            self._engine.kill(self._placed)
+
     def _fail_calls(self, why: str) -> None:
         """Nobody answers any more what the agent was asked."""
-        for waiter in list(self._calls.values()):
+        for _, waiter in list(self._calls.values()):
             if not waiter.done():
                 waiter.set_exception(ActorsError(f"place {self.name} cannot be reached: {why}"))
 

@@ -33,6 +33,10 @@ class PlainSession:
             raise BlockingIOError
         return count, [], 0, None
 
+    def recv_into(self, buffer: Any) -> int:
+        count: int = self.recvmsg_into([buffer])[0]
+        return count
+
     def close(self) -> None:
         self._sock.close()
 
