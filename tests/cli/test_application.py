@@ -123,6 +123,46 @@ def test_check_refuses_what_is_wrong_with_file_and_line(
     assert error_of(err, "actors check").startswith(f"{file}{said}")
 
 
+@pytest.mark.parametrize(
+    "text, told",
+    [
+        ('["a\\nb\\u001b"]', ":1: a\\nb\\x1b: there is no such table"),
+        (
+            '[programs."a\\nb"]\ncommand = ["true"]\nodd = 1',
+            ":3: programs.a\\nb.odd: there is no such key",
+        ),
+        ('[programs."a\\nb"]\ncommand = ["true"]', ":1: programs.a\\nb: a program is named with"),
+        ('[programs.web]\ncommand = ["true"]\nenv = {"a\\nb" = 5}', ":3: programs.web.env.a\\nb: "),
+        (
+            '[listeners."a\\nb"]\napp = "json:odd"\naddress = "127.0.0.1:0"',
+            ":1: listeners.a\\nb.nodes: there is no group",
+        ),
+        (
+            '[supervisors."a\\nb"]\n[children."a\\nb"]\nclass = "asked:Counter"',
+            ":2: children.a\\nb: supervisors.a\\nb has that name already",
+        ),
+    ],
+)
+def test_an_error_is_one_line_whatever_the_names_in_a_file_and_its_own_name_are(
+    runtime: Path, text: str, told: str
+) -> None:
+    file = runtime / "of\nshop\x1b.toml"
+    file.write_text(text)
+    code, out, err = run_here(runtime, "check", str(file))
+    assert (code, out) == (2, "")
+    assert error_of(err, "actors check").startswith(f"{runtime}/of\\nshop\\x1b.toml{told}")
+    assert err.removesuffix("\n").isprintable()
+
+
+@pytest.mark.parametrize("command", ["check", "import"])
+def test_an_error_is_one_line_whatever_the_file_that_is_not_there_is_called(
+    runtime: Path, command: str
+) -> None:
+    code, _, err = run_here(runtime, command, "no\nfile\x1b")
+    assert code == 2
+    assert err.removesuffix("\n").isprintable()
+
+
 def test_check_of_what_a_module_has_says_that_it_reads_files(runtime: Path) -> None:
     code, out, err = run_here(runtime, "check", "asked:topology")
     assert (code, out) == (2, "")

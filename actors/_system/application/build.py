@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 from actors._base.errors import InvalidSpec
 from actors._base.suggestions import did_you_mean
 from actors._system.admin_spec import Admin
-from actors._system.application.kinds import BadField, Path, blamed
+from actors._system.application.kinds import BadField, Path, blamed, dotted
 from actors._system.application.tables import TREE, sections, single_tables
 from actors._system.pool_spec import PoolSpec
 from actors._system.program_spec import ProgramSpec
@@ -179,7 +179,7 @@ def _check_names(parts: Mapping[Path, Any]) -> None:
         if path[0] in TREE:
             name = str(path[1])
             if name in seen:
-                other = ".".join(map(str, seen[name]))
+                other = dotted(seen[name])
                 raise BadField(path, f"{other} has that name already; names are unique")
             seen[name] = path
     for path, part in parts.items():
@@ -207,7 +207,7 @@ def _check_ports(parts: Mapping[Path, Any], admin: Admin | None) -> None:
     for path, where in addresses:
         for other, there in taken:
             if _overlap(where, there):
-                shown = ".".join(map(str, other))
+                shown = dotted(other)
                 told = where.port if isinstance(where, Inet) and path[-1] == "port" else where
                 raise BadField(path, f"{told} is taken by {shown} already")
         taken.append((path, where))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias
 
 from actors._base.errors import InvalidSpec
+from actors._base.printable import printable
 from actors._base.suggestions import did_you_mean
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "Text",
     "Whole",
     "blamed",
+    "dotted",
 ]
 
 Path: TypeAlias = tuple[str | int, ...]
@@ -55,9 +57,14 @@ class BadField(InvalidSpec):
     """
 
     def __init__(self, path: Path, problem: str) -> None:
-        super().__init__(f"{'.'.join(map(str, path))}: {problem}" if path else problem)
+        super().__init__(f"{dotted(path)}: {problem}" if path else problem)
         self.path = path
         self.problem = problem
+
+
+def dotted(path: Path) -> str:
+    """Return a path as people read it, on one line whatever the names are."""
+    return printable(".".join(map(str, path)))
 
 
 class FromVariable(str):

@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
+from actors._base.printable import printable
 from actors.cli._failure import WRONG, CommandFailed
 from actors.cli.application.file import ApplicationFile, check_profiles, read_application
 from actors.cli.application.foreign_apps import read_foreign
@@ -37,7 +38,9 @@ def _check(options: Namespace) -> None:
     if options.json:
         print(as_json(file.application.tables))
     else:
-        print(f"{file.name} is right; it would start\n\n{as_topology(file.application.topology)}")
+        print(
+            f"{printable(file.name)} is right; it would start\n\n{as_topology(file.application.topology)}"
+        )
 
 
 def _checked(options: Namespace) -> ApplicationFile:
@@ -54,7 +57,9 @@ def _apply(options: Namespace) -> None:
         "order": [list(path) for path in file.application.order],
     }
     if len(json.dumps(request)) > _LONGEST_REQUEST - 4096:
-        raise CommandFailed(f"{file.name} is too large: with {_LONGEST_REQUEST} bytes it ends")
+        raise CommandFailed(
+            f"{printable(file.name)} is too large: with {_LONGEST_REQUEST} bytes it ends"
+        )
     with closing(connect(options.pid)) as system:
         planned = system.ask("apply", timeout=_PLANNING, **request)
     changes = planned["changes"]
@@ -103,7 +108,7 @@ def _import(options: Namespace) -> None:
     made = read_foreign(options.file, options.format)
     _write(options.output, as_toml(made.tables))
     for note in made.notes:
-        print(note, file=sys.stderr)
+        print(printable(note), file=sys.stderr)
 
 
 def _unit(options: Namespace) -> None:
@@ -133,10 +138,10 @@ def _write(name: str, text: str) -> None:
         with Path(name).open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError as error:
-        raise CommandFailed(f"{name} is there already", WRONG) from error
+        raise CommandFailed(f"{printable(name)} is there already", WRONG) from error
     except OSError as error:
-        raise CommandFailed(f"{name} cannot be written: {error}") from error
-    print(f"{name} was written")
+        raise CommandFailed(f"{printable(name)} cannot be written: {error}") from error
+    print(f"{printable(name)} was written")
 
 
 COMMANDS: Final[Mapping[str, Callable[[Namespace], Any]]] = {

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Final
 
+from actors._base.printable import printable
 from actors._base.suggestions import did_you_mean
 from actors._system.application import Application, BadField, Path, Tables, build
 from actors.cli._failure import WRONG, CommandFailed
@@ -70,9 +71,11 @@ def read_application(
     except tomllib.TOMLDecodeError as error:
         at = _AT.search(str(error))
         line = f":{at[1] or text.count(chr(10)) + 1}" if at else ""
-        raise CommandFailed(f"{name}{line}: {_AT.sub('', str(error))}", WRONG) from error
+        raise CommandFailed(f"{printable(name)}{line}: {_AT.sub('', str(error))}", WRONG) from error
     except RecursionError as error:
-        raise CommandFailed(f"{name}: its values are too deep inside each other", WRONG) from error
+        raise CommandFailed(
+            f"{printable(name)}: its values are too deep inside each other", WRONG
+        ) from error
     lines = lines_of(text)
     try:
         chosen = _with_profile(tables, profile, lines)
@@ -98,22 +101,23 @@ def check_profiles(name: str, environ: Mapping[str, str] = os.environ) -> None:
 
 
 def _read(name: str) -> str:
+    shown = printable(name)
     try:
         with FilePath(name).open("rb") as file:
             data = file.read(_LARGEST + 1)
         if len(data) > _LARGEST:
-            raise CommandFailed(f"{name}: an application file has at most {_LARGEST} bytes", WRONG)
+            raise CommandFailed(f"{shown}: an application file has at most {_LARGEST} bytes", WRONG)
         return data.decode("utf-8-sig")
     except FileNotFoundError as error:
         module = "" if name.endswith(".toml") or ":" not in name else _NO_FILE
-        raise CommandFailed(f"there is no file {name}{module}", WRONG) from error
+        raise CommandFailed(f"there is no file {shown}{module}", WRONG) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise CommandFailed(f"{name} cannot be read: {error}", WRONG) from error
+        raise CommandFailed(f"{shown} cannot be read: {error}", WRONG) from error
 
 
 def _failed(name: str, lines: Lines, error: BadField) -> CommandFailed:
     line = line_of(lines, error.path)
-    return CommandFailed(f"{name}{'' if line is None else f':{line}'}: {error}", WRONG)
+    return CommandFailed(f"{printable(name)}{'' if line is None else f':{line}'}: {error}", WRONG)
 
 
 def _order(lines: Lines) -> list[Path]:

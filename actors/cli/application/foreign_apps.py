@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from actors._base.printable import printable
 from actors.cli._failure import WRONG, CommandFailed
 
 __all__ = ["Imported", "read_foreign"]
@@ -61,7 +62,7 @@ def read_foreign(name: str, kind: str | None) -> Imported:
     try:
         text = Path(name).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise CommandFailed(f"{name} cannot be read: {error}", WRONG) from error
+        raise CommandFailed(f"{printable(name)} cannot be read: {error}", WRONG) from error
     readers: dict[str, Callable[[str], Imported]] = {
         "procfile": _procfile,
         "oxfile": _oxfile,
@@ -70,7 +71,9 @@ def read_foreign(name: str, kind: str | None) -> Imported:
     try:
         return readers[kind or _kind(name)](text)
     except (ValueError, TypeError, AttributeError, KeyError) as error:
-        raise CommandFailed(f"{name} is no {kind or _kind(name)}: {error}", WRONG) from error
+        raise CommandFailed(
+            f"{printable(name)} is no {kind or _kind(name)}: {error}", WRONG
+        ) from error
 
 
 def _kind(name: str) -> str:
@@ -80,8 +83,8 @@ def _kind(name: str) -> str:
     found = {".toml": "oxfile", ".json": "pm2"}.get(path.suffix)
     if found is None:
         raise CommandFailed(
-            f"{name}: what it is cannot be told by its name; --format procfile, oxfile or pm2 says it. "
-            "An ecosystem file in JavaScript is printed as JSON by "
+            f"{printable(name)}: what it is cannot be told by its name; --format procfile, oxfile or pm2 "
+            "says it. An ecosystem file in JavaScript is printed as JSON by "
             "`node -p 'JSON.stringify(require(\"./ecosystem.config.js\"))'`",
             WRONG,
         )

@@ -65,7 +65,8 @@ def as_done(change: Mapping[str, Any]) -> str:
         "renew": "renewed",
         "change": "changed",
     }
-    return f"{change['part']} {change['name']}: {done.get(change['action'], 'started again')}"
+    made = done.get(change["action"], "started again")
+    return printable(f"{change['part']} {change['name']}: {made}")
 
 
 def _columns(rows: Sequence[tuple[str, str, str]]) -> str:

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+from actors._base.printable import printable
 from actors.cli._failure import WRONG, CommandFailed, is_count
 from actors.cli.client.connection import REPLY_TIMEOUT, connect
 from actors.cli.client.flame_graph import flame_graph
@@ -67,7 +68,10 @@ def _profile(options: Namespace) -> None:
     """Write the flame graph of nodes to a file, and print which functions used most CPU time."""
     path = Path(options.output or f"profile-{options.node.replace('/', '-')}.html")
     if not options.json and not path.parent.is_dir():
-        raise CommandFailed(f"--output {path}: there is no folder {path.parent}", WRONG)
+        raise CommandFailed(
+            f"--output {printable(str(path))}: there is no folder {printable(str(path.parent))}",
+            WRONG,
+        )
     profile = _ask(
         options,
         "profile",
@@ -82,8 +86,8 @@ def _profile(options: Namespace) -> None:
     try:
         path.write_text(flame_graph(profile, about), encoding="utf-8")
     except OSError as error:
-        raise CommandFailed(f"--output {path}: {error.strerror}") from error
-    print(f"{as_profile(profile)}\nflame graph: {path}")
+        raise CommandFailed(f"--output {printable(str(path))}: {error.strerror}") from error
+    print(f"{as_profile(profile)}\nflame graph: {printable(str(path))}")
 
 
 def _report(options: Namespace) -> None:
@@ -96,8 +100,8 @@ def _report(options: Namespace) -> None:
     try:
         path.write_text(as_json(found), encoding="utf-8")
     except OSError as error:
-        raise CommandFailed(f"--output {path}: {error.strerror}") from error
-    print(f"report: {path}")
+        raise CommandFailed(f"--output {printable(str(path))}: {error.strerror}") from error
+    print(f"report: {printable(str(path))}")
 
 
 def _spawn(options: Namespace) -> None:
@@ -327,7 +331,7 @@ def _group_counts(texts: Sequence[str]) -> dict[str, int]:
             )
         if name in counts:
             raise CommandFailed(
-                f"{name} has one number of nodes, got {text!r} after another", WRONG
+                f"{printable(name)} has one number of nodes, got {text!r} after another", WRONG
             )
         counts[name] = int(count)
     return counts

@@ -10,6 +10,7 @@ from collections.abc import MutableMapping
 from pathlib import Path
 
 from actors._base.options import env_problem
+from actors._base.printable import printable
 from actors.cli._failure import WRONG, CommandFailed
 
 __all__ = ["load_variables", "variables_of"]
@@ -21,13 +22,16 @@ def load_variables(file: str, environ: MutableMapping[str, str] = os.environ) ->
     Raises:
         CommandFailed: it cannot be read, or has a line that sets nothing.
     """
+    shown = printable(file)
     try:
         text = Path(file).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise CommandFailed(f"--env-file {file}: {error}", WRONG) from error
+        raise CommandFailed(f"--env-file {shown}: {error}", WRONG) from error
     for name, value in variables_of(text, file).items():
         if problem := env_problem(name, value):
-            raise CommandFailed(f"--env-file {file}: it {problem}, got {name}={value!r}", WRONG)
+            raise CommandFailed(
+                f"--env-file {shown}: it {problem}, got {printable(name)}={value!r}", WRONG
+            )
         environ.setdefault(name, value)
 
 
@@ -46,7 +50,7 @@ def variables_of(text: str, file: str) -> dict[str, str]:
         name, value = name.strip(), value.strip()
         if not equals or not name or " " in name:
             raise CommandFailed(
-                f"--env-file {file}, line {number} is not NAME=VALUE: {line!r}", WRONG
+                f"--env-file {printable(file)}, line {number} is not NAME=VALUE: {line!r}", WRONG
             )
         if value[:1] in ("'", '"') and value[-1:] == value[:1] and len(value) > 1:
             value = value[1:-1]
