@@ -121,7 +121,7 @@ def _import(name: str) -> ModuleType:
 
 def _here() -> str:
     """Return the folder that `import_from_here` has put first."""
-    return sys.path[0] or str(Path.cwd())
+    return next(iter(sys.path), "") or str(Path.cwd())
 
 
 def _suggest_module(missing: str) -> str:

@@ -236,6 +236,65 @@ def test_a_module_may_do_to_the_standard_streams_what_it_likes(
         assert system.end(signal.SIGTERM) == 0
 
 
+@pytest.mark.parametrize(
+    "does",
+    [
+        "sys.stdout.close()",
+        "sys.stderr.close()",
+        "sys.stdout = sys.stderr = None",
+        "sys.stdout = object()",
+        "os.close(0); os.close(1); os.close(2)",
+        "print('of the module'); os.write(1, b'of the module\\n')",
+        "os.chdir('/')",
+        "threading.Thread(target=threading.Event().wait).start()",
+        "atexit.register(lambda: 1 / 0)",
+        "signal.signal(signal.SIGCHLD, signal.SIG_IGN)",
+    ],
+)
+@pytest.mark.parametrize("given", [["check"], ["check", "--json"], ["apply", "--dry-run"]])
+def test_a_module_may_do_to_the_process_in_which_a_file_is_checked_what_it_likes(
+    runtime: Path, file: Path, given: list[str], does: str
+) -> None:
+    (runtime / "does.py").write_text(
+        f"import atexit, os, signal, sys, threading\nfrom asked import Counter\n{does}\n"
+    )
+    rewrite(file, "asked:Counter", "does:Counter")
+    done = run_command(runtime, *given, os.path.relpath(file, HERE))
+    assert "Traceback" not in done.stderr
+    if given[0] == "apply":
+        assert done.returncode == 3
+        assert error_of(done.stderr, "actors apply").startswith("no system of yours is running")
+    else:
+        assert done.returncode == 0
+        assert "of the module" not in done.stdout
+        assert json.loads(done.stdout) if "--json" in given else "is right" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["check", "apply"])
+@pytest.mark.parametrize(
+    "does, code, told",
+    [
+        ("sys.exit(7)", 2, "class: importing does ended the program (SystemExit: 7)"),
+        (
+            "sys.stderr.close(); sys.exit()",
+            2,
+            "importing does ended the program (SystemExit: None)",
+        ),
+        ("from asked import Counter; sys.path.clear()", 2, "there is no module 'topologies' in "),
+        ("os._exit(5)", 1, "the process that did it ended with 5, and had not said how it went"),
+        ("raise KeyboardInterrupt", 1, "cannot be imported: KeyboardInterrupt()"),
+    ],
+)
+def test_a_module_that_ends_the_process_in_which_a_file_is_checked_is_one_error(
+    runtime: Path, file: Path, command: str, does: str, code: int, told: str
+) -> None:
+    (runtime / "does.py").write_text(f"import os, sys\n{does}\n")
+    rewrite(file, "asked:Counter", "does:Counter")
+    done = run_command(runtime, command, str(file))
+    assert (done.returncode, done.stdout) == (code, "")
+    assert told in error_of(done.stderr, f"actors {command}")
+
+
 FORKS = """
 import os, time
 from asked import Counter

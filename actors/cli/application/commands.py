@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +16,7 @@ from actors._base.printable import printable
 from actors.cli._failure import WRONG, CommandFailed
 from actors.cli.application.file import ApplicationFile, check_profiles, read_application
 from actors.cli.application.foreign_apps import read_foreign
-from actors.cli.application.imports import check_imports
+from actors.cli.application.imports import check_imports, in_fork
 from actors.cli.application.nginx import upstreams_of
 from actors.cli.application.schema import application_schema
 from actors.cli.application.show import as_changes, as_done, as_topology
@@ -27,6 +29,8 @@ __all__ = ["COMMANDS"]
 
 _CHANGE: Final = 3600.0
 """Seconds that one change may take; the system has its own, shorter limits."""
+_STDOUT: Final = 1
+_STDERR: Final = 2
 _PLANNING: Final = 30.0
 _LONGEST_REQUEST: Final = 64 * 1024
 """Bytes that the system reads."""
@@ -46,8 +50,14 @@ def _check(options: Namespace) -> None:
 def _checked(options: Namespace) -> ApplicationFile:
     file = read_application(options.file, options.profile)
     import_from_here(str(file.folder))
-    check_imports(file, applications=True)
+    in_fork(partial(_check_imports, file))
     return file
+
+
+def _check_imports(file: ApplicationFile) -> None:
+    """Import what the file names; what that prints is none of the command's output."""
+    os.dup2(_STDERR, _STDOUT)
+    check_imports(file, applications=True)
 
 
 def _apply(options: Namespace) -> None:

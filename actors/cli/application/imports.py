@@ -1,7 +1,7 @@
 """Checks what an application file names and only an import can tell: classes, their constructors, applications.
 
-Rule: `in_fork` does that in a process of its own where the command goes on to run a system, whose process is to
-stay free of users' modules.
+Rule: a command does that `in_fork`, in a process of its own: what a module does to the streams, folder and
+threads of its process is none of the command's, and the process of a system stays free of users' modules.
 """
 
 from __future__ import annotations
