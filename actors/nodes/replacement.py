@@ -153,8 +153,8 @@ class NodeReplacement:
 
     def _check_main(self, cause: Exception | None) -> None:
         if self._exit is not None:
-            ended = f"node {self.node.name} ended by itself meanwhile: {self._exit}"
-            raise ActorsError(ended) from cause
+            why = self.main.last_end or str(self._exit)
+            raise ActorsError(f"node {self.node.name} ended meanwhile: {why}") from cause
         if self._stopping or self.main.state is not NodeState.READY:
             raise ActorsError(f"node {self.node.name} is being stopped") from cause
 

@@ -9,6 +9,7 @@ import socket
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -24,7 +25,7 @@ from actors._system.system import coordinator_of
 from actors.cli.client.text import as_status, as_top
 from actors.cli.top.details import about_row
 from actors.dashboard.prometheus import exposition
-from actors.errors import BootFailed, NodeDown
+from actors.errors import BootFailed, NodeDown, ReloadFailed
 from actors.machines.engine import Join, Want
 from actors.machines.hosts_engine import HostsEngine
 from actors.machines.wire_version import identity, skew_of
@@ -467,3 +468,30 @@ async def test_a_group_grows_shrinks_and_is_reloaded() -> None:
         before = await counter.ask(Counter.pid)
         await system.reload("far")
         assert await counter.ask(Counter.pid) != before
+
+
+async def test_a_reload_whose_place_is_lost_gives_the_reason_of_the_event(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    go.touch()
+    monkeypatch.setenv("GO", str(go))
+    far = nodes("far", engine="hosts", on_ready="tests.machines.far_actors:wait_for_go")
+    async with system_with_events(Topology(nodes=[far], patience=60.0)) as (system, events):
+        go.unlink()
+        agent = psutil.Process(place_of(system, "far/0").pid)
+        before = len(agent.children(recursive=True))
+
+        async def kill_when_two_run() -> None:
+            await eventually(lambda: len(agent.children(recursive=True)) > before, 60)
+            agent.kill()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(kill_when_two_run)
+            with pytest.raises(ReloadFailed) as failed:
+                await system.reload()
+        go.touch()
+        await eventually(lambda: kinds(events, "node_ready"), 60)
+        ((_, lost),) = kinds(events, "place_lost")
+        assert lost["why"]
+        assert failed.value.why == f"node far/0 ended meanwhile: its place was lost: {lost['why']}"

@@ -300,7 +300,7 @@ async def test_a_node_that_dies_while_its_successor_boots_is_restarted_and_the_r
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_kill_when, tmp_path / "gate.asked", node)
             with pytest.raises(
-                ReloadFailed, match=r"is being restarted.*ended by itself meanwhile.*SIGKILL"
+                ReloadFailed, match=r"is being restarted.*ended meanwhile: killed by SIGKILL"
             ):
                 await system.reload()
         gate.touch()
