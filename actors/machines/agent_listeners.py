@@ -132,9 +132,19 @@ class AgentListeners:
             self._paused.add(paused)
             router.remove_node(node, dead=False)
 
-    def _share(self, listener: str, slots: list[tuple[int, str]], **sharing: Any) -> None:
+    def _share(
+        self,
+        listener: str,
+        slots: list[tuple[int, str]],
+        ways: dict[str, tuple[str, int, str]],
+        here: str,
+        shutdown: float,
+    ) -> None:
         """Know which place has which keys from now on."""
-        self._passing.share(listener, Sharing(slots=dict(slots), **sharing))
+        places = {int(slot): str(place) for slot, place in slots}
+        reached = {str(place): (str(h), int(p), str(t)) for place, (h, p, t) in ways.items()}
+        sharing = Sharing(here=str(here), shutdown=float(shutdown), slots=places, ways=reached)
+        self._passing.share(listener, sharing)
 
     def _keep_slots(self, listener: str, slots: list[int]) -> None:
         """Forget the keys of all other slots."""

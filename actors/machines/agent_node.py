@@ -85,6 +85,7 @@ class AgentNode:
         self._name = str(record["name"])
         self._child = ChildProcess(self._name, keeper.loop, self._died)
         self._killed = False
+        self._why = ""
         self._dropped = 0
         self.address = str(record["address"])
         self.slot = int(record["slot"])
@@ -106,7 +107,11 @@ class AgentNode:
         except BootFailed as error:
             self._tell_end(None, str(error))
         except Exception as error:  # noqa: BLE001 - no room for a process, mostly; the parent is told
-            self._tell_end(None, f"node {self._name} could not be started: {with_limit(error)}")
+            self._why = f"node {self._name} could not be started: {with_limit(error)}"
+            if self._child.begun:  # it could not be configured: its end is told when it has ended
+                self._child.kill()
+            else:
+                self._tell_end(None, self._why)
 
     def _launch(self, pipes: NodePipes) -> Launch:
         wanted = self._wanted
@@ -191,7 +196,7 @@ class AgentNode:
         self._child.read_to_end()
         if self.link is not None:  # what it said last is read first
             self._keeper.loop.call_later(LAST_READ, self.link.close)
-        self._tell_end(self._child.returncode, "")
+        self._tell_end(self._child.returncode, self._why)
 
     def _tell_end(self, code: int | None, why: str, stack: str = "") -> None:
         lines = self._child.last[-_MOST_LINES:]

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import signal
 from typing import Any
+from unittest.mock import Mock
 
 import anyio
+import psutil
 import pytest
 
 from actors import Topology, nodes
 from actors._base.run_loop import open_loop
+from actors._system.system import coordinator_of
+from actors.machines.agent import Agent
 from actors.machines.agent_records import check_answer, check_record
 from actors.machines.control_line import ControlLine
 from actors.machines.engine import Join
@@ -167,3 +172,36 @@ async def test_an_agent_that_says_what_none_says_loses_its_place_and_another_one
             assert await counter.ask(Counter.add, 2) == 2
         ((_, facts),) = kinds(events, "place_lost")
         assert facts["why"].startswith("its agent sent what is no record of this line: ValueError")
+
+
+async def test_a_node_that_the_parent_has_badly_configured_ends_and_says_why() -> None:
+    one = Topology(nodes=[nodes("far", engine="hosts")], patience=60.0)
+    async with system_with_events(one) as (system, _events):
+        place = place_of(system, "far/0")
+        run: Any = coordinator_of(system).nodes["far/0"].run
+        launch = run._launch("no ticket")
+        launch["config"]["link"] = 5
+        before = {child.pid for child in psutil.Process(place.pid).children(recursive=True)}
+        odd = Mock()
+        place.start_run(999, odd, launch)
+        await eventually(lambda: odd.on_ended.called, 60)
+        told = odd.on_ended.call_args.kwargs
+        assert told["code"] == -signal.SIGKILL
+        assert told["why"].startswith("node far/0 could not be started: ")
+        after = {child.pid for child in psutil.Process(place.pid).children(recursive=True)}
+        assert after == before, "nothing of it is left"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"slots": [5]}, {"slots": [["x", "y"]]}, {"ways": {"a": [1]}}, {"ways": 5}, {"shutdown": "x"}],
+)
+async def test_an_agent_does_not_keep_what_is_no_sharing_of_keys(odd: dict[str, Any]) -> None:
+    async with open_loop() as loop:
+        listeners = Agent(
+            loop, Join(host="x", port=1, ticket="t", material=None, lease=1.0, place="p")
+        ).listeners
+        good = {"here": "p", "slots": [[0, "p"]], "ways": {"p": ["h", 1, "t"]}, "shutdown": 1}
+        listeners.operations["share"](listener="web", **good)
+        with pytest.raises((TypeError, ValueError, AttributeError)):
+            listeners.operations["share"](listener="web", **(good | odd))
