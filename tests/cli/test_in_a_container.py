@@ -18,6 +18,7 @@ import pytest
 
 from tests.cli import running_command
 from tests.cli.running_command import HERE, Running, command, environment
+from tests.namespaces import why_no_namespaces
 
 READ_ONLY = (
     "for at in /tmp /var/tmp /run /dev/shm; do mount --bind $at $at; mount -o remount,ro,bind $at; done; "
@@ -35,19 +36,7 @@ AS_NOBODY = [
 ]
 
 
-def _why_not() -> str:
-    if shutil.which("unshare") is None:
-        return "there is no unshare (util-linux)"
-    tried = subprocess.run(
-        [shutil.which("unshare") or "", "--mount", "--pid", "--fork", "--mount-proc", "true"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return f"no namespaces here: {tried.stderr.strip()}" if tried.returncode else ""
-
-
-WHY_NOT = _why_not()
+WHY_NOT = why_no_namespaces("--mount", "--pid", "--fork", "--mount-proc")
 pytestmark = [
     pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "none"),
     pytest.mark.timeout(400),

@@ -1,7 +1,6 @@
 """As pid 1 of a container, the command reaps the programs that its nodes leave behind, and nothing else."""
 
 import json
-import os
 import signal
 import subprocess
 from pathlib import Path
@@ -11,10 +10,13 @@ import pytest
 
 from actors.testing import eventually
 from tests.cli.running_command import HERE, PATIENCE, command, environment
+from tests.namespaces import why_no_namespaces
 
+UNSHARE = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
+WHY_NOT = why_no_namespaces(*UNSHARE[1:])
 pytestmark = [
     pytest.mark.usefixtures("no_leaks"),
-    pytest.mark.skipif(os.geteuid() != 0, reason="a pid namespace needs root"),
+    pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "none"),
 ]
 
 
@@ -47,10 +49,9 @@ async def test_as_pid_1_it_reaps_what_its_nodes_leave_behind(runtime: Path) -> N
 
 
 def _as_pid_1(runtime: Path, log: Path) -> subprocess.Popen[bytes]:
-    unshare = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
     with log.open("w") as stderr:
         return subprocess.Popen(
-            [*unshare, *command("run", "leaves_programs:topology")],
+            [*UNSHARE, *command("run", "leaves_programs:topology")],
             cwd=HERE,
             env=environment(runtime),
             stderr=stderr,

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-
 import anyio
 import pytest
 
@@ -13,6 +9,7 @@ from actors import System, Topology, nodes
 from actors._remoting.far_deadlines import FarDeadlines
 from actors.errors import DeadlineExceeded
 from tests.machines.far_actors import Counter
+from tests.namespaces import why_no_namespaces
 
 
 class Loop:
@@ -41,11 +38,7 @@ def test_a_deadline_arrives_as_it_was_sent_but_for_what_is_not_known_of_the_cloc
 AHEAD = ["unshare", "--time", "--boottime", "100000", "--fork"]
 
 
-def _other_clock() -> bool:
-    """Whether a program can be run here whose clock is 100,000 seconds ahead."""
-    if os.geteuid() or shutil.which("unshare") is None:
-        return False
-    return subprocess.run([*AHEAD, "true"], check=False, capture_output=True).returncode == 0
+WHY_NOT = why_no_namespaces(*AHEAD[1:])
 
 
 @pytest.fixture
@@ -55,7 +48,7 @@ def anyio_backend() -> str:
 
 @pytest.mark.within(150)
 @pytest.mark.usefixtures("no_leaks")
-@pytest.mark.skipif(not _other_clock(), reason="needs root, and time namespaces")
+@pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "none")
 async def test_asks_with_deadlines_work_with_a_machine_whose_clock_is_a_day_ahead() -> None:
     on = {"hosts": [{"run": AHEAD}]}
     groups = [nodes("far", engine="hosts", on=on), nodes("box")]

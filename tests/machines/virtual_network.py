@@ -16,12 +16,12 @@ from typing import Final, Self
 
 import pytest
 
+from tests.namespaces import why_no_namespaces
 from tests.scripts import ROOT
 
 __all__ = ["VirtualNetwork", "needs_namespaces"]
 
 _IP: Final = shutil.which("ip")
-_UNSHARE: Final = shutil.which("unshare")
 _SIOCETHTOOL: Final = 0x8946
 _OFFLOADS: Final = (0x17, 0x15, 0x1F, 0x24, 0x2C)
 """ETHTOOL_STXCSUM, SRXCSUM, STSO, SGSO, SGRO: what a real card would do, and the switch does not."""
@@ -30,10 +30,7 @@ _OFFLOADS: Final = (0x17, 0x15, 0x1F, 0x24, 0x2C)
 def _problem() -> str:
     if os.geteuid():
         return "network namespaces need root"
-    if _IP is None or _UNSHARE is None:
-        return "the commands ip (iproute2) and unshare (util-linux) are needed"
-    done = subprocess.run([_UNSHARE, "--net", "true"], capture_output=True, text=True, check=False)
-    return done.stderr.strip()
+    return "there is no ip (iproute2)" if _IP is None else why_no_namespaces("--net")
 
 
 needs_namespaces = pytest.mark.skipif(bool(_problem()), reason=_problem())

@@ -25,13 +25,14 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Final
 
-from tests.mutants.copy import Copy, Verdict, may_run_apart
+from tests.mutants.copy import APART, Copy, Verdict
 from tests.mutants.covering import Covering
 from tests.mutants.files import FILES
 from tests.mutants.generated import mutants_of
 from tests.mutants.mutant import Mutant
 from tests.mutants.named import NAMED
 from tests.mutants.survivors import reason_of
+from tests.namespaces import why_no_namespaces
 
 _SHOWN: Final = {Verdict.SURVIVED: "SURVIVED", Verdict.BROKEN: "tests did not run"}
 
@@ -133,10 +134,8 @@ class Run:
 def main(argv: Sequence[str]) -> int:
     """Run what was asked for; return 1 if some mutant survives that is not listed."""
     arguments = _arguments(argv)
-    if not may_run_apart():
-        sys.exit(
-            "a mutant may kill whatever this user may: run this as root, with unshare (util-linux)"
-        )
+    if why := why_no_namespaces(*APART[1:]):
+        sys.exit(f"a mutant may kill whatever this user may, and there is no PID namespace: {why}")
     named, made = _chosen(arguments)
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         run = Run(Path(folder), arguments.jobs)

@@ -19,27 +19,20 @@ from tests.mutants.covering import SETTINGS, TIMES, Covering, measured
 from tests.mutants.files import BESIDE_C
 from tests.mutants.mutant import ROOT, Mutant
 
-__all__ = ["Copy", "Verdict", "may_run_apart"]
+__all__ = ["APART", "Copy", "Verdict"]
 
 _FOLDERS: Final = ("actors", "examples", "supervisors", "tests", "transport")
 _PATIENCE: Final = 300.0
 """Seconds after which tests count as hung, which is a way to notice a mutant."""
 _HANGS: Final = ("-o", "timeout=30", "-o", "faulthandler_timeout=0")
 """A test that hangs has noticed: it is not waited for as long as one that ought to pass."""
-_APART: Final = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
+APART: Final = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
 """In process numbers of its own: a mutant of what sends signals may send them to all processes that it sees."""
 _REAPER: Final = ("sh", "-c", '"$@"; exit $?', "sh")
 """The first process there, as pytest would not reap what tests leave behind."""
 _PASSED: Final = 0
 _FAILED: Final = 1
 _INTERRUPTED: Final = 2  # pytest's code for an error while collecting, such as in an import
-
-
-def may_run_apart() -> bool:
-    """Return whether tests can run where they see no process but their own."""
-    if shutil.which(_APART[0]) is None:
-        return False
-    return subprocess.run([*_APART, "true"], check=False).returncode == 0
 
 
 class Verdict(Enum):
@@ -112,7 +105,7 @@ class Copy:
             TIMES: str(self._folder / "times"),
         }
         with subprocess.Popen(
-            [*_APART, *_REAPER, sys.executable, *program, *options, *tests],
+            [*APART, *_REAPER, sys.executable, *program, *options, *tests],
             cwd=self._folder,
             env=environment,
             stdin=subprocess.DEVNULL,

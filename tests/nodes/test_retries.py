@@ -124,7 +124,7 @@ async def each_try_lets_others_run(send: Send, asked: Ref[Asked]) -> None:
         for _ in range(20):
             with pytest.raises((ActorStopped, NodeDown)):
                 await send(asked)
-        assert turns - before >= 20
+        assert turns - before >= 19  # on trio, the others run before or after it in each turn
         tasks.cancel_scope.cancel()
 
 

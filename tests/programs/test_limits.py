@@ -14,6 +14,7 @@ from actors import program
 from actors.programs import limits
 from actors.programs.control_group import SystemGroup, open_system_group
 from actors.programs.limits import ProgramLimits
+from tests.namespaces import why_no_namespaces
 from tests.programs.observed import SLEEPS, observed, python
 
 pytestmark = pytest.mark.within(30)
@@ -55,7 +56,10 @@ async def test_one_that_wants_more_memory_than_it_may_have_does_not_get_it(
         assert "MemoryError" in str(ended.facts["exit"])
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root mounts")
+WHY_NOT = why_no_namespaces("--mount")
+
+
+@pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "none")
 def test_what_is_mounted_on_this_machine_may_have_names_of_any_bytes(tmp_path: Path) -> None:
     strange = tmp_path / "\udcff"
     strange.mkdir()
