@@ -329,8 +329,8 @@ class RemoteRun:
         except ActorsError:
             raise
         except Exception as error:  # no room for a process, mostly; whoever asked is told
-            why = with_limit(error)
-            raise BootFailed(f"node {self.node.name} could not be started: {why}") from error
+            text = f"node {self.node.name} could not be started: {with_limit(error)}"
+            raise BootFailed(text) from error
 
     def not_ready_after(self, seconds: float) -> str:
         """Return the text of an error: what this node was waiting for, and its last lines."""
@@ -521,7 +521,6 @@ class RemoteRun:
         self.end.uncharged = not charged
         self.hang_detector.stop()
         self.drain(self.end.replaced)
-        # The time to end in order is within the limit, not beyond it.
         seconds = self.node.spec.shutdown
         self.link.note(ops.leave, IN_ORDER * seconds)
         self._deadline = self._loop.call_later(seconds, self._replace_overdue)
