@@ -170,11 +170,16 @@ class DirectLinks:
             self._state.event("link_parted", {"nodes": [asker.address, asked.address], "why": why})
 
     def _connected_pair(self, link: Link, address: str) -> tuple[_Process, _Process] | None:
-        """Return who says something of its link to whom; None if that was a link to a run which has ended."""
+        """Return who says something of its link to whom; None if that was a link to a run which has ended.
+
+        A run whose link to this process has ended as well may have, which is certain a little later.
+        """
         one, other = self._process(link.peer), self._process(address)
         if one is None or other is None or _pair(one, other) not in self._connected:
             return None
-        return one, other
+        return (
+            None if one.link.closed is not None or other.link.closed is not None else (one, other)
+        )
 
     def _refuse(self, link: Link, address: str) -> None:
         """Tell a process that the one it wants to talk to is not there."""

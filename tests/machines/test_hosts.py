@@ -119,6 +119,24 @@ async def test_the_end_of_a_node_parts_no_link_however_soon_it_is_there_again() 
         assert not kinds(events, "link_parted")
 
 
+async def test_a_node_whose_end_is_not_certain_yet_parts_no_link() -> None:
+    """Its agent reports the end later than who was linked to it waits for that."""
+    groups = [nodes("far", engine="hosts"), nodes("off", engine="hosts")]
+    async with system_with_events(Topology(nodes=groups, patience=60.0)) as (system, events):
+        one = await system.spawn(Counter, 10, on="far")
+        other = await system.spawn(Counter, 20, on="off")
+        assert await other.ask(Counter.ask_other, one, 1) == 11
+        pid, agent = await one.ask(Counter.pid), place_of(system, "far/0").pid
+        os.kill(agent, signal.SIGSTOP)
+        try:
+            os.kill(pid, signal.SIGKILL)
+            await other.ask(Counter.wait, 0.7)
+        finally:
+            os.kill(agent, signal.SIGCONT)
+        assert await one.ask(Counter.add, 0) == 10
+        assert not kinds(events, "link_parted")
+
+
 async def test_what_a_node_printed_last_is_in_the_report_of_its_end() -> None:
     async with system_with_events(TWO) as (system, events):
         counter = await system.spawn(Counter, on="far/0")
