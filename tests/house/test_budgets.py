@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import actors
+from tests.house.parsing import parsed
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("actors", "supervisors", "transport")
@@ -44,7 +45,7 @@ def test_a_file_has_one_noun_and_at_most_600_lines(path: Path) -> None:
 def test_a_function_fits_on_a_screen(path: Path) -> None:
     functions = [
         node
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     ]
 
@@ -55,7 +56,7 @@ def test_a_function_fits_on_a_screen(path: Path) -> None:
 
 @pytest.mark.parametrize("path", SOURCES, ids=_name)
 def test_every_file_says_first_what_it_is(path: Path) -> None:
-    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    docstring = ast.get_docstring(parsed(path))
 
     assert docstring
 

@@ -6,6 +6,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.house.parsing import parsed
+
 TESTS = Path(__file__).parent.parent
 
 
@@ -31,7 +33,7 @@ def test_no_async_fixture_yields_inside_a_deadline() -> None:
     found = [
         f"{path.relative_to(TESTS)}:{line}"
         for path in sorted(TESTS.rglob("*.py"))
-        for fixture in _fixtures(ast.parse(path.read_text()))
+        for fixture in _fixtures(parsed(path))
         for line in _deadlines_around_a_yield(fixture)
     ]
 
