@@ -7,7 +7,7 @@ from typing import Any
 
 import anyio
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 
 import actors
 from actors._base.errors import ActorsError, InvalidSpec
@@ -65,7 +65,17 @@ def numbers(core: Coordinator) -> dict[str, object]:
     return found
 
 
+ALERTS_END_AND_A_CHILD_BEGINS: tuple[dict[str, Any], dict[str, Any]] = (
+    {"nodes": {"a": {"kind": "thread"}}, "alerts": {"lag": 5.0}},
+    {
+        "nodes": {"a": {"kind": "thread"}},
+        "children": {"x": {"class": "tests.application.parts:Counter", "args": [0], "on": "a"}},
+    },
+)
+
+
 @settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(files=ALERTS_END_AND_A_CHILD_BEGINS)
 @given(files=pairs(kinds=("thread",)))
 async def test_any_file_becomes_any_other_in_a_system_of_threads(
     files: tuple[dict[str, Any], dict[str, Any]],

@@ -109,10 +109,8 @@ def _planned(core: Coordinator, wanted: Topology) -> list[Change]:
 def _check_name(core: Coordinator, change: Change, changes: Sequence[Change]) -> None:
     """Refuse the name of an actor that somebody else has started."""
     name = change.spec.name
-    freed = any(
-        one.action == "stop" and (one.spec.name == name or isinstance(one.spec, SupervisorSpec))
-        for one in changes
-    )
+    stops = [one.spec for one in changes if one.action == "stop" and one.part != "alerts"]
+    freed = any(spec.name == name or isinstance(spec, SupervisorSpec) for spec in stops)
     if core.registry.get(name) is not None and not freed:
         raise BadField(("children", name), "an actor that is not of a file has that name")
 
