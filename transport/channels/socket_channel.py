@@ -37,7 +37,7 @@ from actors.transport.wire.socket_io import (
 
 __all__ = ["Channel"]
 
-_CHUNK: Final = 321 * 1024
+_CHUNK: Final = 256 * 1024
 _BATCHED: Final = (Lane.CONTROL, Lane.DATA)
 _NOT_NOW: Final = frozenset({errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM})
 """The kernel has no room: too many descriptors of this user are under way, or there is no memory."""
