@@ -319,9 +319,7 @@ class NodeGroups:
                 raise SystemStopped("the system is stopping: it starts no more nodes") from error
             if isinstance(error, ChildNotStarted):
                 cause = first_cause(error)
-                if isinstance(
-                    cause, ChildNotStarted
-                ):  # nothing was raised: somebody has stopped it
+                if isinstance(cause, ChildNotStarted):  # nothing raised: somebody has stopped it
                     text = f"node {cause.child} was stopped before it was ready"
                     raise BootFailed(text) from error
                 raise cause from cause.__cause__

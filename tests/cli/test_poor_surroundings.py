@@ -306,13 +306,5 @@ def test_a_command_that_lacks_a_file_in_its_midst_says_how_many_it_may_have(
 
 
 def _with_files(runtime: Path, most: int, *words: str) -> subprocess.CompletedProcess[str]:
-    shell = ["sh", "-c", f"ulimit -n {most}; exec {shlex.join(command(*words))}"]
-    return subprocess.run(
-        shell,
-        cwd=HERE,
-        env=environment(runtime),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PATIENCE,
-    )
+    script = f"ulimit -n {most}; exec {shlex.join(command(*words))}"
+    return _in_a_shell(runtime, HERE, script)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -13,6 +14,7 @@ from actors._base.run_loop import open_loop
 from actors.machines.authority import Authority, Material
 from actors.machines.entrance import Entrance
 from actors.transport.channels.tls_session import TlsSession
+from tests.machines.joining import Cluster
 
 __all__ = ["Guests", "authority", "material"]
 
@@ -73,3 +75,10 @@ async def entrance(anyio_backend: Any) -> AsyncIterator[MakeEntrance]:
         yield make
         for one in made:
             one.close()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    made = Cluster(tmp_path)
+    yield made
+    made.close()

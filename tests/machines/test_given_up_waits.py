@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -25,13 +23,6 @@ _SOON = 20.0
 def anyio_backend() -> tuple[str, dict[str, Any]]:
     """One loop: what waits and ends is the same on each."""
     return "asyncio", {"use_uvloop": True}
-
-
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    made = Cluster(tmp_path)
-    yield made
-    made.close()
 
 
 async def _scale_in_vain(system: System, count: int, errors: list[str]) -> None:

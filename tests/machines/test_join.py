@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import signal
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,13 +37,6 @@ pytestmark = [pytest.mark.usefixtures("no_leaks"), pytest.mark.within(120)]
 @pytest.fixture(params=["uvloop", "trio"])
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     return {"uvloop": ("asyncio", {"use_uvloop": True}), "trio": ("trio", {})}[request.param]
-
-
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    made = Cluster(tmp_path)
-    yield made
-    made.close()
 
 
 async def test_an_agent_that_comes_before_its_parent_waits_for_it(cluster: Cluster) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,13 +25,6 @@ _TWO = Topology(nodes=[nodes("far", count=2, engine="hosts", on=_HOSTS)], patien
 def anyio_backend() -> tuple[str, dict[str, Any]]:
     """One loop: what waits and ends is the same on each."""
     return "asyncio", {"use_uvloop": True}
-
-
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    made = Cluster(tmp_path)
-    yield made
-    made.close()
 
 
 async def test_an_agent_whose_last_node_was_stopped_is_there_for_another_group(
